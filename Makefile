@@ -1,0 +1,70 @@
+# Everything from nothing: Python >= 3.11, make and dbus-daemon are all a machine needs.
+#
+#   make demo                      translate the signs of a generated street walk
+#   make demo ARGS="--image F"     the same on a picture of your own (see `make demo ARGS=--help`)
+#   make test                      linters, type checks, import rule, proto drift, all tests
+#   make bench-photos PHOTOS=DIR   every photo of a folder through the whole system
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+PHOTOS ?= ../shared/photos
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check unit bench-photos bench-translation proto constraints clean
+
+help:
+	@sed -n 's/^#   //p' $(MAKEFILE_LIST)
+
+# Stamps stand for an installed set of extras; a changed pyproject or constraints file renews them.
+$(VENV)/.stamp-sim: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "wayword needs Python >= 3.11; set PYTHON=" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[sim]'
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-sim
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.stamp-bench: $(VENV)/.stamp-sim
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+demo: $(VENV)/.stamp-sim
+	$(BIN)/wayword-phone packs install
+	$(BIN)/wayword-sim demo $(ARGS)
+
+test: check unit
+
+check: $(VENV)/.stamp-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python proto/generate.py --check
+
+unit: $(VENV)/.stamp-dev
+	@command -v dbus-daemon >/dev/null || { echo "make test needs dbus-daemon (Debian: apt install dbus-daemon)" >&2; exit 1; }
+	$(BIN)/wayword-phone packs install
+	$(BIN)/python -m pytest -m 'not nightly'
+
+bench-photos: $(VENV)/.stamp-bench
+	$(BIN)/wayword-phone packs install
+	$(BIN)/wayword-sim bench photos $(PHOTOS)
+
+bench-translation: $(VENV)/.stamp-bench
+	$(BIN)/wayword-phone packs install
+	$(BIN)/wayword-sim bench translation
+
+proto: $(VENV)/.stamp-dev
+	$(BIN)/python proto/generate.py
+
+# Pins what CI installs to what is installed now.
+constraints: $(VENV)/.stamp-dev $(VENV)/.stamp-bench
+	$(BIN)/python -m pip freeze --exclude-editable | sed '/^wayword/d' > constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

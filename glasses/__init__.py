@@ -1,0 +1,8 @@
+"""The glasses: camera, stabiliser, text detection, line strips, overlay, GATT peripheral."""
+
+import os
+
+from shared.limits import MAX_IMAGE_PIXELS
+
+# OpenCV reads this once, when it is loaded: a picture whose header announces more is refused before it is decoded.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_IMAGE_PIXELS))

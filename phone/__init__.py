@@ -1,0 +1,1 @@
+"""The phone: BLE central, small reading and translation, the cascade, ledger, packs."""

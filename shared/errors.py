@@ -1,0 +1,154 @@
+"""Every failure Wayword reports, each with one typed reason.
+
+::
+
+    WaywordError
+    ├── UsageError                  the command line or a setting is wrong
+    ├── InputError                  a picture, a video or a camera cannot be used
+    ├── StorageError                a file or the disk refuses
+    ├── PackError
+    │   ├── PackMissing             not installed
+    │   ├── PackCorrupt             a hash, size or format is wrong
+    │   ├── PackUnsupported         encoding version or model shape unknown to this runtime
+    │   └── PackSourceUnreachable   package index, URL or folder cannot be reached
+    ├── DirectionUnsupported        no pack and no phrase serves a translation direction
+    ├── LinkError
+    │   ├── LinkUnavailable         no radio, no peer
+    │   ├── LinkLost                the connection ended (retryable)
+    │   ├── TransferExpired         the deadline of an object passed before it was delivered
+    │   ├── TransferRefused         the peer refused an object, with its reason
+    │   └── FrameMalformed          bytes that are no frame
+    ├── CloudError
+    │   ├── CloudUnavailable        cannot be reached (retryable)
+    │   ├── CloudDeadline           did not answer in time
+    │   └── CloudRefused            answered with a refusal
+    └── RadioError                  the emulated radio or its D-Bus cannot start
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class WaywordError(Exception):
+    """Base of every error a user or a log can see.
+
+    Args:
+        message: one line that says what went wrong, without a final stop.
+        hint: one line that says what to do about it; empty when there is nothing to do.
+    """
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class UsageError(WaywordError):
+    """The command line or a setting is wrong."""
+
+    exit_code = 2
+
+
+class InputError(WaywordError):
+    """A picture, a video or a camera cannot be used."""
+
+    exit_code = 3
+
+
+class StorageError(WaywordError):
+    """A file cannot be read or written, or the disk is full."""
+
+    exit_code = 4
+
+
+class PackError(WaywordError):
+    """A model pack cannot be used."""
+
+    exit_code = 5
+
+
+class PackMissing(PackError):
+    """The pack is not installed."""
+
+
+class PackCorrupt(PackError):
+    """A hash, a size or a format is not what the manifest says."""
+
+
+class PackUnsupported(PackError):
+    """This runtime does not know the pack's encoding version or model shape."""
+
+
+class PackSourceUnreachable(PackError):
+    """The package index, URL or folder of a pack cannot be reached."""
+
+    retryable = True
+
+
+class DirectionUnsupported(WaywordError):
+    """No pack and no phrase serves a translation direction."""
+
+    exit_code = 6
+
+
+class LinkError(WaywordError):
+    """The glasses-phone link failed."""
+
+    exit_code = 7
+
+
+class LinkUnavailable(LinkError):
+    """There is no radio, or no peer answers."""
+
+    retryable = True
+
+
+class LinkLost(LinkError):
+    """The connection ended."""
+
+    retryable = True
+
+
+class TransferExpired(LinkError):
+    """An object's deadline passed before the peer had it."""
+
+
+class TransferRefused(LinkError):
+    """The peer refused an object."""
+
+
+class FrameMalformed(LinkError):
+    """Bytes from the peer are no frame of the link protocol."""
+
+
+class CloudError(WaywordError):
+    """The cloud could not help."""
+
+    exit_code = 8
+
+
+class CloudUnavailable(CloudError):
+    """The cloud cannot be reached."""
+
+    retryable = True
+
+
+class CloudDeadline(CloudError):
+    """The cloud did not answer in time."""
+
+
+class CloudRefused(CloudError):
+    """The cloud refused the call."""
+
+
+class RadioError(WaywordError):
+    """The emulated radio, or the D-Bus it needs, cannot start."""
+
+    exit_code = 9

@@ -1,0 +1,67 @@
+"""A structured event log: one JSON object a line, for people, reports and tests.
+
+Fields that may hold what a wearer saw (text, translations, file names of pictures) go under the key
+``content`` and are left out unless the log was opened with ``content=True``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from shared.clock import Clock
+from shared.errors import StorageError
+
+
+class EventLog:
+    """Appends events to a file, line-buffered, or drops them when there is no file.
+
+    Args:
+        path: the file to append to; None for a log that writes nothing.
+        tier: "glasses", "phone" or "cloud".
+        clock: source of the `t` (monotonic seconds) field.
+        content: whether fields that may hold user content are written.
+
+    Raises:
+        StorageError: the file cannot be opened for appending.
+    """
+
+    def __init__(self, path: Path | None, *, tier: str, clock: Clock, content: bool = False) -> None:
+        self._tier = tier
+        self._clock = clock
+        self._content = content
+        self._file: IO[str] | None = None
+        if path is not None:
+            try:
+                self._file = path.open("a", encoding="utf-8", buffering=1)
+            except OSError as error:
+                raise StorageError(f"cannot write the event log {path}: {error.strerror}") from error
+
+    def write(self, event: str, /, *, content: Mapping[str, object] | None = None, **fields: object) -> None:
+        """Write one event.
+
+        Args:
+            event: name of the event, snake_case.
+            content: fields that may hold user content.
+            fields: JSON-serialisable facts.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        if self._file is None:
+            return
+        record: dict[str, object] = {"t": self._clock.monotonic(), "tier": self._tier, "event": event, **fields}
+        if content is not None and self._content:
+            record["content"] = dict(content)
+        try:
+            self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise StorageError(f"cannot write the event log: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the file; later events are dropped."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

@@ -1,0 +1,62 @@
+"""Every cap of the product, in one place, with units. Inputs above a cap are refused with a typed reason."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Link ---------------------------------------------------------------------------------------------
+MAX_OBJECT_BYTES: Final = 256 * 1024
+"""Largest object one transfer may carry; a whole sign is 2-20 kB, a frame scaled down about 60 kB."""
+MAX_CONCURRENT_TRANSFERS: Final = 8
+"""Incoming transfers held at once, per lane: bounds receive memory to 8 x MAX_OBJECT_BYTES."""
+WINDOW_FRAGMENTS: Final = 12
+"""Bulk fragments in flight without an acknowledgement (link.md: 8-16)."""
+ACK_EVERY_FRAGMENTS: Final = 4
+"""A receiver acknowledges at least every so many fragments."""
+MAX_QUEUED_OBJECTS: Final = 64
+"""Objects that wait to be sent, per lane; when one more comes the oldest that has not been started is dropped."""
+MAX_REMEMBERED_TRANSFERS: Final = 256
+"""Completed incoming transfers remembered so that a repeated one is not delivered twice."""
+MAX_PENDING_REPLIES: Final = 64
+"""Answers to frames (DONE, REFUSE) that wait to be sent."""
+MAX_TRANSFER_SECONDS: Final = 600.0
+"""Longest time an unfinished incoming transfer is kept, whatever deadline its sender states."""
+
+# Pictures -----------------------------------------------------------------------------------------
+MAX_IMAGE_PIXELS: Final = 64_000_000
+"""Largest picture file the glasses accept, in pixels."""
+MAX_STRIP_LINES: Final = 24
+"""Lines of one sign."""
+MAX_STRIP_WIDTH: Final = 2048
+MAX_STRIP_HEIGHT: Final = 128
+"""Largest decoded strip line, in pixels."""
+MAX_FRAME_SIDE: Final = 1280
+"""Largest side of a whole frame sent with `is_frame`, in pixels."""
+
+# Text ---------------------------------------------------------------------------------------------
+MAX_TEXT_CHARACTERS: Final = 512
+"""Longest text that is translated or stored, in characters."""
+
+# Cloud --------------------------------------------------------------------------------------------
+MAX_RPC_BYTES: Final = 512 * 1024
+"""Largest gRPC message in either direction."""
+
+# Model packs --------------------------------------------------------------------------------------
+MAX_MANIFEST_BYTES: Final = 1024 * 1024
+"""Largest manifest.json of a pack."""
+MAX_PACK_FILES: Final = 64
+"""Files of one pack."""
+MAX_PACK_FILE_BYTES: Final = 512 * 1024 * 1024
+"""Largest file of a pack; the largest default one has 21 MB."""
+MAX_PACK_DOWNLOAD_BYTES: Final = 2 * 1024 * 1024 * 1024
+"""Largest archive a pack may be downloaded in."""
+
+# Recognition --------------------------------------------------------------------------------------
+MAX_DETECTION_SIDE: Final = 2560
+"""Largest side of the picture the text detector works on, in pixels."""
+MAX_DETECTION_CONTOURS: Final = 1000
+"""Blobs of text probability looked at in one picture, as in PaddleOCR."""
+MAX_CROP_SIDE: Final = 8192
+"""Largest side of one line given to the recogniser, in pixels."""
+MAX_RECOGNITION_WIDTH: Final = 3200
+"""Widest input of the recogniser, in pixels at its height of 48; longer lines are squeezed into it."""

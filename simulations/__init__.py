@@ -1,0 +1,1 @@
+"""Emulated radio and world, the demo, benchmarks. Runs the tiers; holds no product logic."""

@@ -1,0 +1,44 @@
+"""`wayword-sim`: the demo, the benchmarks and what they are made of."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import cv2
+
+from shared import cli
+from simulations import calibrate, demo
+from simulations.bench import photos, translation
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="wayword-sim", description="Run glasses, phone and cloud on an emulated radio; measure them."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    demo.add_parser(commands)
+    bench = commands.add_parser("bench", help="measurements that README and docs quote")
+    benches = bench.add_subparsers(required=True, metavar="BENCH")
+    photos.add_parser(benches)
+    translation.add_parser(benches)
+    calibrate.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the command."""
+    arguments = build_parser().parse_args(argv)
+    cv2.setNumThreads(1)
+    return int(arguments.body(arguments))
+
+
+def entry() -> int:
+    """Console script."""
+    return cli.run("wayword-sim", main)
+
+
+if __name__ == "__main__":
+    sys.exit(entry())

@@ -1,0 +1,92 @@
+"""The street walk as a camera: a process that serves frames over a socket, newest first, as `glasses.camera` asks.
+
+One byte ``N`` asks for the frame of *now*; the answer is the header ``<4sHHQdQ`` (magic, width, height, frame id,
+capture time in seconds of the monotonic clock, payload bytes) and BGR rows. A width of 0 ends the stream. A slow reader
+misses frames, as with a real camera, and never gets old ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import struct
+import sys
+from pathlib import Path
+
+import cv2
+
+from shared.clock import Clock, SystemClock
+from simulations.scene import HEIGHT, WIDTH, StreetWalk
+
+HEADER = struct.Struct("<4sHHQdQ")
+MAGIC = b"WWF1"
+
+
+def serve(path: Path, walk: StreetWalk, *, clock: Clock, truth: Path | None = None) -> int:
+    """Serve one walk to one reader at a time, until its end or until the last reader has gone for good.
+
+    The walk starts with the first request, so a slow start of the other processes costs no signs. A reader that comes
+    back (a restarted glasses process) finds the walk where it is by then.
+
+    Args:
+        path: unix socket to create.
+        walk: the world.
+        clock: gives the capture times.
+        truth: where to write one JSON line a frame with the quads of the signs in it.
+
+    Returns:
+        Number of frames served.
+    """
+    frames = 0
+    start: float | None = None
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        listener.listen(1)
+        print("feed: ready", flush=True)
+        log = truth.open("w", encoding="utf-8", buffering=1) if truth else None
+        try:
+            ended = False
+            while not ended:
+                reader, _ = listener.accept()
+                with reader:
+                    while reader.recv(1) == b"N":
+                        now = clock.monotonic()
+                        start = now if start is None else start
+                        t = now - start
+                        if t > walk.duration:
+                            reader.sendall(HEADER.pack(MAGIC, 0, 0, frames, now, 0))
+                            ended = True
+                            break
+                        frame = walk.render(t)
+                        try:
+                            reader.sendall(HEADER.pack(MAGIC, WIDTH, HEIGHT, frames, now, frame.nbytes))
+                            reader.sendall(frame.data)
+                        except (BrokenPipeError, ConnectionResetError):
+                            break  # the glasses died: the walk goes on, wait for the next reader
+                        if log:
+                            quads = {str(k): [q.round(2).tolist() for q in v] for k, v in walk.sign_quads(t).items()}
+                            log.write(json.dumps({"frame_id": frames, "t": now, "signs": quads}) + "\n")
+                        frames += 1
+        finally:
+            if log:
+                log.close()
+            path.unlink(missing_ok=True)
+    return frames
+
+
+def main() -> int:
+    """Entry point of the child process the demo starts."""
+    parser = argparse.ArgumentParser(prog="python -m simulations.feed", description="serve the generated street walk")
+    parser.add_argument("--socket", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--truth", type=Path, help="write the signs of every served frame here")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    serve(arguments.socket, StreetWalk(arguments.seed), clock=SystemClock(), truth=arguments.truth)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

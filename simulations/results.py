@@ -1,0 +1,152 @@
+"""What happened to each sign of a run, put together from the event logs of the three tiers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+Event = Mapping[str, Any]
+
+
+@dataclass
+class SignResult:
+    """One sign from camera to translation. Times are milliseconds since the frame was captured.
+
+    Attributes:
+        region_id: the sign, unique in a run of the glasses.
+        strip_bytes: encoded pictures of its lines.
+        bytes_on_air: ATT values for it, headers and repeats included.
+        provisional_ms: first answer on the glasses; None when there was none.
+        refined_ms: the cloud's answer on the glasses; None when the cloud was not asked or did not answer.
+        timeline: named moments, milliseconds since capture.
+        stages: milliseconds each stage took, as the tiers report them.
+    """
+
+    region_id: int
+    frame_id: int
+    captured: float
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    text: str = ""
+    provisional_text: str = ""
+    provisional_translation: str = ""
+    translation: str = ""
+    source: str = ""
+    target: str = ""
+    tier: str = ""
+    engine: str = ""
+    state: str = ""
+    unreadable: str = ""
+    recognition_pack: str = ""
+    translation_pack: str = ""
+    confidence: dict[str, float] = field(default_factory=dict)
+    escalated: bool = False
+    reason: str = ""
+    strip_bytes: int = 0
+    bytes_on_air: int = 0
+    provisional_ms: float | None = None
+    refined_ms: float | None = None
+    timeline: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, float] = field(default_factory=dict)
+    strip_files: list[str] = field(default_factory=list)
+
+    @property
+    def answered(self) -> bool:
+        """Whether any answer reached the glasses."""
+        return self.provisional_ms is not None
+
+    def as_json_line(self) -> str:
+        """The line `--json` prints for this sign."""
+        keys = ("text", "translation", "source", "tier", "engine", "escalated", "reason", "unreadable")
+        record: dict[str, object] = {key: getattr(self, key) for key in keys}
+        record["bytes"] = self.strip_bytes
+        record["bytes_on_air"] = self.bytes_on_air
+        record["provisional_ms"] = _rounded(self.provisional_ms)
+        record["refined_ms"] = _rounded(self.refined_ms)
+        return json.dumps(record, ensure_ascii=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For report.json."""
+        return asdict(self)
+
+
+def read_events(*paths: Path) -> list[Event]:
+    """All events of some logs in the order of their time; a last line cut short by a kill is left out."""
+    events: list[Event] = []
+    for path in paths:
+        if not path.exists():
+            continue
+        lines = path.read_text(encoding="utf-8").split("\n")
+        events += [json.loads(line) for line in lines[:-1] if line]
+    return sorted(events, key=lambda event: float(event["t"]))
+
+
+def collect(events: Iterable[Event]) -> list[SignResult]:
+    """Join the events of one glasses run into one result a sign, in the order they were sent.
+
+    A restarted glasses process counts its regions from the start again, so its signs are new results: a "started"
+    event of the glasses begins a new run.
+    """
+    done: list[SignResult] = []
+    signs: dict[int, SignResult] = {}
+    for event in events:
+        kind = event["event"]
+        if event["tier"] == "glasses" and kind == "started":
+            done += signs.values()
+            signs = {}
+        elif kind == "sign_sent":
+            sign = signs.get(event["region_id"])
+            if sign is None:
+                sign = signs[event["region_id"]] = SignResult(event["region_id"], event["frame_id"], event["captured"])
+            sign.strip_bytes = event["image_bytes"]
+            sign.timeline.setdefault("sent", _ms(event["t"] - sign.captured))
+            sign.strip_files = list(event.get("content", {}).get("files", [])) or sign.strip_files
+            sign.stages["cut strips"] = event["strip_ms"]
+        elif event.get("region_id") in signs:
+            _apply(signs[event["region_id"]], kind, event)
+    return done + list(signs.values())
+
+
+def _apply(sign: SignResult, kind: str, event: Event) -> None:
+    if kind == "sign_delivered":
+        sign.bytes_on_air += event["bytes_on_air"]
+        sign.timeline["delivered"] = _ms(event["t"] - sign.captured)
+        sign.stages["air"] = _ms(event["seconds"])
+    elif kind == "decision":
+        sign.escalated = event["escalate"]
+        sign.reason = event["reason"]
+        sign.timeline["decided"] = _ms(event["t"] - sign.captured)
+    elif kind == "reading":
+        _apply_reading(sign, event)
+
+
+def _apply_reading(sign: SignResult, event: Event) -> None:
+    content = event.get("content", {})
+    state = str(event["state"])
+    if sign.provisional_ms is None:
+        sign.provisional_ms = event["since_capture_ms"]
+        sign.timeline["provisional"] = event["since_capture_ms"]
+        sign.provisional_text = content.get("text", "")
+        sign.provisional_translation = content.get("translation", "")
+    if state == "refined":
+        sign.refined_ms = event["since_capture_ms"]
+        sign.timeline["refined"] = event["since_capture_ms"]
+    sign.state = state
+    sign.text = content.get("text", "")
+    sign.translation = content.get("translation", "")
+    sign.lines = list(content.get("lines", []))
+    for key in ("tier", "engine", "unreadable", "source", "target", "recognition_pack", "translation_pack"):
+        setattr(sign, key, event.get(key) or "")
+    sign.confidence = dict(event.get("confidence", {}))
+    prefix = "cloud " if sign.tier == "cloud" else "phone "
+    sign.stages |= {prefix + stage: ms for stage, ms in event.get("stage_times", {}).items()}
+
+
+def _ms(seconds: float) -> float:
+    return seconds * 1000.0
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
