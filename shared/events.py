@@ -20,7 +20,7 @@ class EventLog:
 
     Args:
         path: the file to append to; None for a log that writes nothing.
-        tier: "glasses", "phone" or "cloud".
+        tier: "glasses", "phone" or "cloud"; written as `process` with every event.
         clock: source of the `t` (monotonic seconds) field.
         content: whether fields that may hold user content are written.
 
@@ -29,7 +29,7 @@ class EventLog:
     """
 
     def __init__(self, path: Path | None, *, tier: str, clock: Clock, content: bool = False) -> None:
-        self._tier = tier
+        self._process = tier
         self._clock = clock
         self._content = content
         self._file: IO[str] | None = None
@@ -52,7 +52,7 @@ class EventLog:
         """
         if self._file is None:
             return
-        record: dict[str, object] = {"t": self._clock.monotonic(), "tier": self._tier, "event": event, **fields}
+        record: dict[str, object] = {"t": self._clock.monotonic(), "process": self._process, "event": event, **fields}
         if content is not None and self._content:
             record["content"] = dict(content)
         try:

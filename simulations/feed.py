@@ -21,13 +21,15 @@ from simulations.scene import HEIGHT, WIDTH, StreetWalk
 
 HEADER = struct.Struct("<4sHHQdQ")
 MAGIC = b"WWF1"
+MAX_STEP_S = 1 / 12
 
 
 def serve(path: Path, walk: StreetWalk, *, clock: Clock, truth: Path | None = None) -> int:
     """Serve one walk to one reader at a time, until its end or until the last reader has gone for good.
 
     The walk starts with the first request, so a slow start of the other processes costs no signs. A reader that comes
-    back (a restarted glasses process) finds the walk where it is by then.
+    back (a restarted glasses process) finds the walk where it was. The wearer never moves on by more than `MAX_STEP_S`
+    between two frames: a machine too slow for a camera's rate sees the walk in slow motion, not in leaps.
 
     Args:
         path: unix socket to create.
@@ -39,7 +41,8 @@ def serve(path: Path, walk: StreetWalk, *, clock: Clock, truth: Path | None = No
         Number of frames served.
     """
     frames = 0
-    start: float | None = None
+    t = 0.0
+    previous: float | None = None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         path.unlink(missing_ok=True)
         listener.bind(str(path))
@@ -53,8 +56,8 @@ def serve(path: Path, walk: StreetWalk, *, clock: Clock, truth: Path | None = No
                 with reader:
                     while reader.recv(1) == b"N":
                         now = clock.monotonic()
-                        start = now if start is None else start
-                        t = now - start
+                        t += 0.0 if previous is None else min(now - previous, MAX_STEP_S)
+                        previous = now
                         if t > walk.duration:
                             reader.sendall(HEADER.pack(MAGIC, 0, 0, frames, now, 0))
                             ended = True
@@ -66,8 +69,10 @@ def serve(path: Path, walk: StreetWalk, *, clock: Clock, truth: Path | None = No
                         except (BrokenPipeError, ConnectionResetError):
                             break  # the glasses died: the walk goes on, wait for the next reader
                         if log:
-                            quads = {str(k): [q.round(2).tolist() for q in v] for k, v in walk.sign_quads(t).items()}
-                            log.write(json.dumps({"frame_id": frames, "t": now, "signs": quads}) + "\n")
+                            signs = {str(k): [q.round(2).tolist() for q in v] for k, v in walk.sign_quads(t).items()}
+                            log.write(
+                                json.dumps({"frame_id": frames, "t": now, "walk": round(t, 4), "signs": quads}) + "\n"
+                            )
                         frames += 1
         finally:
             if log:

@@ -93,7 +93,7 @@ def collect(events: Iterable[Event]) -> list[SignResult]:
     signs: dict[int, SignResult] = {}
     for event in events:
         kind = event["event"]
-        if event["tier"] == "glasses" and kind == "started":
+        if event["process"] == "glasses" and kind == "started":
             done += signs.values()
             signs = {}
         elif kind == "sign_sent":

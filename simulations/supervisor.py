@@ -128,8 +128,8 @@ class Supervisor:
             if child.stopping or child.restarts_left == 0 or code == 0:
                 return code
             child.restarts_left -= 1
-            self._on_event(f"{child.name} ended unexpectedly ({describe(code)}): started again")
             await self._spawn(child)
+            self._on_event(f"{child.name} ended unexpectedly ({describe(code)}): started again")
 
 
 def describe(code: int) -> str:

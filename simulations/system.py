@@ -163,7 +163,8 @@ class WaywordSystem:
                 str(port_file),
                 "--packs",
                 str(self._options.store.root),
-                *self._event_arguments("cloud"),
+                "--events",
+                str(self._events("cloud")),
             ],
             environment=self._environment(),
         )
@@ -191,7 +192,7 @@ class WaywordSystem:
             *(["--battery", str(options.battery)] if options.battery is not None else []),
         ]
         await self.supervisor.start("phone", command, environment=self._environment(), restarts=RESTARTS)
-        events = self.folder / "phone.events.jsonl"
+        events = self._events("phone")
         await self._until(
             lambda: events.exists() and any(e["event"] == "started" for e in read_events(events)), "phone"
         )
@@ -217,7 +218,10 @@ class WaywordSystem:
         return [str(path)]
 
     def _event_arguments(self, tier: str) -> list[str]:
-        return ["--events", str(self.folder / f"{tier}.events.jsonl"), "--events-content"]
+        return ["--events", str(self._events(tier)), "--events-content"]
+
+    def _events(self, tier: str) -> Path:
+        return self.folder / f"{tier}.events.jsonl"
 
     def _environment(self) -> dict[str, str]:
         assert self._radio is not None

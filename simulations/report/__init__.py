@@ -74,7 +74,7 @@ def summarise(signs: Sequence[SignResult], events: Sequence[Event]) -> dict[str,
         "provisional_ms_p95": percentile(provisional, 95),
         "refined_ms_p50": percentile(refined, 50),
         "refined_ms_p95": percentile(refined, 95),
-        "glasses": {k: v for k, v in finished[-1].items() if k not in {"t", "tier", "event"}} if finished else {},
+        "glasses": {k: v for k, v in finished[-1].items() if k not in {"t", "process", "event"}} if finished else {},
     }
 
 

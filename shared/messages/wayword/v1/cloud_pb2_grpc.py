@@ -48,10 +48,16 @@ class ReaderServicer:
 
     def ReadStrip(self, request, context):
         """Status codes:
-        INVALID_ARGUMENT    undecodable picture, no lines, a frame without `is_frame`, a malformed direction
-        RESOURCE_EXHAUSTED  over the size caps, or no capacity before the deadline
-        UNIMPLEMENTED       no pack serves the direction
+        INVALID_ARGUMENT    undecodable picture, no lines, a malformed quad, key or direction; a picture that is too tall
+        for a line and fits a frame, without `is_frame`
+        RESOURCE_EXHAUSTED  over the size caps; or no capacity before the deadline, then the trailing metadata
+        `retry-after-ms` says when to come back
+        UNIMPLEMENTED       nothing here translates into the target language, whatever the source
         DEADLINE_EXCEEDED   the caller's deadline passed while the call waited
+        UNAVAILABLE         the service is shutting down
+        INTERNAL            a model failed
+        A source language without a pack is no error: the text is answered, with ENGINE_NONE and UNREADABLE_DIRECTION.
+        A source that the script of the text contradicts is ignored, and the language identified anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,10 +35,16 @@ class ReaderStub:
     def __new__(cls, channel: _aio.Channel) -> ReaderAsyncStub: ...
     ReadStrip: _grpc.UnaryUnaryMultiCallable[_cloud_pb2.ReadStripRequest, _cloud_pb2.ReadStripReply]
     """Status codes:
-      INVALID_ARGUMENT    undecodable picture, no lines, a frame without `is_frame`, a malformed direction
-      RESOURCE_EXHAUSTED  over the size caps, or no capacity before the deadline
-      UNIMPLEMENTED       no pack serves the direction
+      INVALID_ARGUMENT    undecodable picture, no lines, a malformed quad, key or direction; a picture that is too tall
+                          for a line and fits a frame, without `is_frame`
+      RESOURCE_EXHAUSTED  over the size caps; or no capacity before the deadline, then the trailing metadata
+                          `retry-after-ms` says when to come back
+      UNIMPLEMENTED       nothing here translates into the target language, whatever the source
       DEADLINE_EXCEEDED   the caller's deadline passed while the call waited
+      UNAVAILABLE         the service is shutting down
+      INTERNAL            a model failed
+    A source language without a pack is no error: the text is answered, with ENGINE_NONE and UNREADABLE_DIRECTION.
+    A source that the script of the text contradicts is ignored, and the language identified anew.
     """
 
 @_typing.type_check_only
@@ -48,10 +54,16 @@ class ReaderAsyncStub(ReaderStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReadStrip: _aio.UnaryUnaryMultiCallable[_cloud_pb2.ReadStripRequest, _cloud_pb2.ReadStripReply]  # type: ignore[assignment]
     """Status codes:
-      INVALID_ARGUMENT    undecodable picture, no lines, a frame without `is_frame`, a malformed direction
-      RESOURCE_EXHAUSTED  over the size caps, or no capacity before the deadline
-      UNIMPLEMENTED       no pack serves the direction
+      INVALID_ARGUMENT    undecodable picture, no lines, a malformed quad, key or direction; a picture that is too tall
+                          for a line and fits a frame, without `is_frame`
+      RESOURCE_EXHAUSTED  over the size caps; or no capacity before the deadline, then the trailing metadata
+                          `retry-after-ms` says when to come back
+      UNIMPLEMENTED       nothing here translates into the target language, whatever the source
       DEADLINE_EXCEEDED   the caller's deadline passed while the call waited
+      UNAVAILABLE         the service is shutting down
+      INTERNAL            a model failed
+    A source language without a pack is no error: the text is answered, with ENGINE_NONE and UNREADABLE_DIRECTION.
+    A source that the script of the text contradicts is ignored, and the language identified anew.
     """
 
 class ReaderServicer(metaclass=_abc_1.ABCMeta):
@@ -64,10 +76,16 @@ class ReaderServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cloud_pb2.ReadStripReply, _abc.Awaitable[_cloud_pb2.ReadStripReply]]:
         """Status codes:
-          INVALID_ARGUMENT    undecodable picture, no lines, a frame without `is_frame`, a malformed direction
-          RESOURCE_EXHAUSTED  over the size caps, or no capacity before the deadline
-          UNIMPLEMENTED       no pack serves the direction
+          INVALID_ARGUMENT    undecodable picture, no lines, a malformed quad, key or direction; a picture that is too tall
+                              for a line and fits a frame, without `is_frame`
+          RESOURCE_EXHAUSTED  over the size caps; or no capacity before the deadline, then the trailing metadata
+                              `retry-after-ms` says when to come back
+          UNIMPLEMENTED       nothing here translates into the target language, whatever the source
           DEADLINE_EXCEEDED   the caller's deadline passed while the call waited
+          UNAVAILABLE         the service is shutting down
+          INTERNAL            a model failed
+        A source language without a pack is no error: the text is answered, with ENGINE_NONE and UNREADABLE_DIRECTION.
+        A source that the script of the text contradicts is ignored, and the language identified anew.
         """
 
 def add_ReaderServicer_to_server(servicer: ReaderServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,153 @@
+"""The command `wayword-cloud`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from cloud.settings import CloudSettings
+from shared import cli
+from shared.clock import Clock, SystemClock
+from shared.errors import StorageError, UsageError
+from shared.events import EventLog
+
+PROGRAM: Final = "wayword-cloud"
+INTERRUPTED: Final = 130  # as shells report a process ended by Ctrl-C
+
+
+def entry() -> int:
+    """Entry point of the console script."""
+    return cli.run(PROGRAM, lambda: main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command.
+
+    Raises:
+        WaywordError: anything a user can be told in one line.
+    """
+    options = _parser().parse_args(arguments)
+    overrides = {
+        name: value
+        for name in ("listen", "port_file", "packs", "events")
+        if (value := getattr(options, name)) is not None
+    }
+    settings = CloudSettings.load(options.config, overrides)
+    if options.show_settings:
+        print(settings.model_dump_json(indent=2))
+        return 0
+    return asyncio.run(_serve(settings, SystemClock()))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Wayword's cloud: reads what the phone is unsure of.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="answer phones over gRPC until SIGTERM")
+    serve.add_argument("--listen", metavar="HOST:PORT", help="address to serve on; port 0 for any free one")
+    serve.add_argument("--port-file", type=Path, metavar="F", help="write the port number here once it serves")
+    serve.add_argument("--packs", type=Path, metavar="DIR", help="pack store (default: the user's own)")
+    serve.add_argument("--events", type=Path, metavar="F", help="append events here, one JSON object a line")
+    serve.add_argument("--config", type=Path, metavar="F", help="TOML file of settings")
+    serve.add_argument("--show-settings", action="store_true", help="print the settings as JSON and end")
+    return parser
+
+
+async def _serve(settings: CloudSettings, clock: Clock) -> int:
+    """Serve until a signal; 0 after SIGTERM, 130 after Ctrl-C."""
+    stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, INTERRUPTED)):
+        asyncio.get_running_loop().add_signal_handler(number, _settle, stop, code)
+    _check_address(settings)
+    # Imported here, because they take a second that a wrong option or --help should not have to wait for.
+    from cloud.loading import load_readers, warm_up
+    from cloud.service import CloudServer, ReaderService
+    from shared.models.calibration import Calibration
+    from shared.models.packs import PackStore, default_store_root
+
+    events = EventLog(settings.events, tier="cloud", clock=clock)
+    try:
+        store = PackStore(settings.packs if settings.packs is not None else default_store_root())
+        loading = asyncio.create_task(
+            asyncio.to_thread(load_readers, store, workers=settings.workers, clock=clock, beam=settings.beam)
+        )
+        await asyncio.wait((loading, stop), return_when=asyncio.FIRST_COMPLETED)
+        if stop.done():
+            return stop.result()
+        readers = await loading
+        seconds_per_line = max([await asyncio.to_thread(warm_up, reader, clock=clock) for reader in readers])
+        service = ReaderService(
+            readers,
+            seconds_per_line=seconds_per_line,
+            targets=readers[0].targets,
+            recognition_pack=readers[0].recognition_pack,
+            calibration=Calibration.builtin(),
+            settings=settings,
+            clock=clock,
+            events=events,
+        )
+        server = CloudServer(service, settings)
+        host, port = await server.start()
+        try:
+            _announce(settings, host, port)
+            events.write("serving", port=port, workers=settings.workers, seconds_per_line=seconds_per_line)
+            code = await stop
+            events.write("draining")
+        finally:
+            await server.drain()
+            if settings.port_file is not None:
+                settings.port_file.unlink(missing_ok=True)
+        events.write("stopped")
+        return code
+    finally:
+        events.close()
+
+
+def _settle(stop: asyncio.Future[int], code: int) -> None:
+    if not stop.done():
+        stop.set_result(code)
+
+
+def _check_address(settings: CloudSettings) -> None:
+    """Fail early and in one line: gRPC would print its own, after the models were loaded.
+
+    Raises:
+        UsageError: the address is taken, not ours, or does not resolve.
+    """
+    host, port = settings.address()
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {settings.listen}: {error.strerror}", hint="choose another --listen, or port 0 for any"
+        ) from error
+
+
+def _announce(settings: CloudSettings, host: str, port: int) -> None:
+    """Write the port file in one step, and say where the service is."""
+    if settings.port_file is not None:
+        path = settings.port_file
+        try:
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+                file.write(f"{port}\n")
+            Path(file.name).replace(path)
+        except OSError as error:
+            raise StorageError(f"cannot write the port file {path}: {error.strerror}") from error
+    shown = f"[{host}]" if ":" in host else host
+    print(f"{PROGRAM}: listening on {shown}:{port}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(entry())

@@ -1,0 +1,38 @@
+"""Every reason for which the cloud turns a call down."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from shared.errors import CloudRefused
+
+
+class Reason(StrEnum):
+    """Why a call was refused. `service.STATUS` maps each to its gRPC status code."""
+
+    MALFORMED = "malformed"
+    """A field breaks the contract: direction, quad, encoding or key."""
+    NO_LINES = "no_lines"
+    UNDECODABLE = "undecodable"
+    FRAME_WITHOUT_FLAG = "frame_without_flag"
+    TOO_MANY_LINES = "too_many_lines"
+    PICTURE_TOO_LARGE = "picture_too_large"
+    TARGET_UNSUPPORTED = "target_unsupported"
+    OVERLOADED = "overloaded"
+    EXPIRED = "expired"
+    DRAINING = "draining"
+
+
+class Refusal(CloudRefused):
+    """The cloud does not answer this call.
+
+    Args:
+        reason: which rule the call broke.
+        message: one line for the caller; never contains text or pixels of a sign.
+        retry_after_s: seconds after which a repeated call may be admitted; None when repeating is pointless.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after_s = retry_after_s

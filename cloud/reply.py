@@ -1,0 +1,115 @@
+"""From a sign as read to the message the phone gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from cloud.readers import LineReading, Rejection, SignReading
+from shared.geometry import Quad
+from shared.messages.wayword.v1 import cloud_pb2, types_pb2
+from shared.models.calibration import Calibration
+from shared.models.packs import InstalledPack
+from shared.models.sign_translation import NoTranslation, TranslationEngine
+
+ENGINES: Final[Mapping[TranslationEngine, types_pb2.Engine.ValueType]] = {
+    TranslationEngine.NONE: types_pb2.ENGINE_NONE,
+    TranslationEngine.PHRASEBOOK: types_pb2.ENGINE_PHRASEBOOK,
+    TranslationEngine.TRANSLATOR: types_pb2.ENGINE_TRANSLATOR,
+    TranslationEngine.COPY: types_pb2.ENGINE_COPY,
+    TranslationEngine.MIXED: types_pb2.ENGINE_MIXED,
+}
+REJECTIONS: Final[Mapping[Rejection, types_pb2.Unreadable.ValueType]] = {
+    Rejection.NO_TEXT: types_pb2.UNREADABLE_NO_TEXT,
+    Rejection.TOO_SMALL: types_pb2.UNREADABLE_TOO_SMALL,
+    Rejection.SCRIPT: types_pb2.UNREADABLE_SCRIPT,
+    Rejection.LOW_CONFIDENCE: types_pb2.UNREADABLE_LOW_CONFIDENCE,
+}
+REASONS: Final[Mapping[NoTranslation, types_pb2.Unreadable.ValueType]] = {
+    NoTranslation.NO_TEXT: types_pb2.UNREADABLE_NO_TEXT,
+    NoTranslation.LANGUAGE_UNKNOWN: types_pb2.UNREADABLE_LANGUAGE_UNKNOWN,
+    NoTranslation.DIRECTION_UNSUPPORTED: types_pb2.UNREADABLE_DIRECTION,
+    NoTranslation.TEXT_TOO_LONG: types_pb2.UNREADABLE_DIRECTION,
+    NoTranslation.NO_OUTPUT: types_pb2.UNREADABLE_LOW_CONFIDENCE,
+}
+
+
+def reading_message(
+    request: cloud_pb2.ReadStripRequest,
+    sign: SignReading,
+    *,
+    recognition_pack: InstalledPack,
+    calibration: Calibration,
+) -> types_pb2.Reading:
+    """The final answer for one region.
+
+    Args:
+        request: names the frame, the region and the target language.
+        sign: what was read.
+        recognition_pack: of the reader that read it.
+        calibration: turns raw scores into probabilities.
+    """
+    translation = sign.translation
+    message = types_pb2.Reading(
+        frame_id=request.strip.frame_id,
+        region_id=request.strip.region_id,
+        text="\n".join(line.recognition.text for line in sign.lines),
+        translation=translation.translation,
+        direction=types_pb2.Direction(source=translation.source or "", target=request.direction.target),
+        tier=types_pb2.TIER_CLOUD,
+        recognition_pack=types_pb2.PackRef(name=recognition_pack.name, version=recognition_pack.version),
+        engine=ENGINES[translation.engine],
+        state=types_pb2.READING_STATE_REFINED,
+        confidence=_confidence(sign, recognition_pack.name, calibration),
+        stage_times=[types_pb2.StageTime(stage=name, milliseconds=ms) for name, ms in sign.stages.items()],
+    )
+    if translation.pack_name:
+        message.translation_pack.CopyFrom(
+            types_pb2.PackRef(name=translation.pack_name, version=translation.pack_version)
+        )
+    if sign.rejection is not None:
+        message.unreadable = REJECTIONS[sign.rejection]
+    elif translation.reason is not None:
+        message.unreadable = REASONS[translation.reason]
+    for line in sign.lines:
+        message.lines.add(
+            text=line.recognition.text,
+            quad=_quad(line.quad),
+            recognition_confidence=_recognised(line, recognition_pack.name, calibration),
+        )
+    return message
+
+
+def _confidence(sign: SignReading, pack_name: str, calibration: Calibration) -> types_pb2.Confidence:
+    """Each stage by its least sure line: a sign is right when all of its lines are."""
+    confidence = types_pb2.Confidence()
+    if not sign.lines:
+        return confidence
+    confidence.detection = min(line.detection_confidence for line in sign.lines)
+    confidence.recognition = min(_recognised(line, pack_name, calibration) for line in sign.lines)
+    confidence.script = min(line.script.probability for line in sign.lines)
+    if sign.translation.language_probability is not None:
+        confidence.language = sign.translation.language_probability
+    if sign.translation.engine is not TranslationEngine.NONE:
+        signals = sign.translation.signals
+        confidence.translation = calibration.translation(
+            sign.translation.engine.value,
+            mean_log_probability=signals.mean_log_probability,
+            min_log_probability=signals.minimum_log_probability,
+            phrase_score=signals.phrase_score,
+        )
+    return confidence
+
+
+def _recognised(line: LineReading, pack_name: str, calibration: Calibration) -> float:
+    return calibration.recognition(
+        pack_name,
+        mean=line.recognition.confidence,
+        minimum=line.recognition.minimum_confidence,
+        length=len(line.recognition.text),
+        height_px=line.height_px,
+    )
+
+
+def _quad(quad: Quad) -> types_pb2.Quad:
+    return types_pb2.Quad(xy=[float(value) for value in quad.reshape(-1)])

@@ -1,0 +1,143 @@
+"""What a request must look like: bytes from a stranger become a typed job, or a refusal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+
+from cloud.pictures import checked_size
+from cloud.refusals import Reason, Refusal
+from shared.geometry import Quad, area
+from shared.limits import MAX_FRAME_SIDE, MAX_STRIP_HEIGHT, MAX_STRIP_LINES, MAX_STRIP_WIDTH
+from shared.messages.wayword.v1 import cloud_pb2, types_pb2
+
+MAX_KEY_CHARACTERS: Final = 128
+"""Longest idempotency key."""
+MAX_COORDINATE: Final = 1e6
+"""Largest coordinate of a quad, in pixels: far outside any picture, and still exact in float32."""
+INNER_SLACK: Final = 1.0
+"""Pixels by which `inner` may reach over the edge of its picture: half a pixel of convention, half of rounding."""
+FRAME_COST: Final = 8.0
+"""Work of a whole frame in units of one strip line: full-size detection plus the lines it finds."""
+_LANGUAGE: Final = re.compile(r"[a-z]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class LineJob:
+    """One picture to read.
+
+    Attributes:
+        image: encoded picture whose header was checked against the caps.
+        quad: the picture's line in the frame; None for a whole frame sent without one.
+        inner: the line inside the picture; None when the whole picture is the line, or it is a frame.
+        detection_confidence: as the glasses reported it, 0..1.
+    """
+
+    image: bytes
+    quad: Quad | None
+    inner: Quad | None
+    detection_confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReadJob:
+    """One sign, or one whole frame, to read and translate.
+
+    Attributes:
+        lines: in reading order; exactly one for a frame.
+        encoding: of every picture.
+        is_frame: whether the picture is a whole frame.
+        source: language of the text, None when unknown.
+        target: language wanted.
+    """
+
+    lines: tuple[LineJob, ...]
+    encoding: types_pb2.ImageEncoding.ValueType
+    is_frame: bool
+    source: str | None
+    target: str
+
+    @property
+    def cost(self) -> float:
+        """Expected work, in units of one strip line."""
+        return FRAME_COST if self.is_frame else float(len(self.lines))
+
+
+def read_job(request: cloud_pb2.ReadStripRequest, *, targets: Iterable[str]) -> ReadJob:
+    """Check a request against the contract and the caps.
+
+    Args:
+        request: as received.
+        targets: languages this service can translate into.
+
+    Raises:
+        Refusal: with the reason; nothing has been decoded then.
+    """
+    if len(request.idempotency_key) > MAX_KEY_CHARACTERS:
+        raise Refusal(Reason.MALFORMED, f"the idempotency key is longer than {MAX_KEY_CHARACTERS} characters")
+    source, target = request.direction.source, request.direction.target
+    if not _LANGUAGE.fullmatch(target) or (source and not _LANGUAGE.fullmatch(source)):
+        raise Refusal(Reason.MALFORMED, "the direction is not made of lower-case ISO 639-1 codes")
+    strip = request.strip
+    if not strip.lines:
+        raise Refusal(Reason.NO_LINES, "the strip has no lines")
+    if len(strip.lines) > MAX_STRIP_LINES:
+        raise Refusal(Reason.TOO_MANY_LINES, f"the strip has more than {MAX_STRIP_LINES} lines")
+    if strip.is_frame and len(strip.lines) != 1:
+        raise Refusal(Reason.MALFORMED, "a whole frame is one picture")
+    lines = tuple(_line(line, strip) for line in strip.lines)
+    # Last, so that a caller learns of its own mistakes before it learns of our limits.
+    supported = sorted(targets)
+    if target not in supported:
+        raise Refusal(
+            Reason.TARGET_UNSUPPORTED, f"nothing here translates into {target}; supported: {', '.join(supported)}"
+        )
+    return ReadJob(lines, strip.encoding, strip.is_frame, source or None, target)
+
+
+def _line(line: types_pb2.StripLine, strip: types_pb2.Strip) -> LineJob:
+    width, height = checked_size(line.image, strip.encoding)
+    if strip.is_frame:
+        if max(width, height) > MAX_FRAME_SIDE:
+            raise Refusal(Reason.PICTURE_TOO_LARGE, f"the frame is larger than {MAX_FRAME_SIDE} pixels")
+    elif height > MAX_STRIP_HEIGHT and max(width, height) <= MAX_FRAME_SIDE:
+        # Too tall for a line and just right for a frame: the caller forgot to say so, and a privacy rule of the
+        # phone hangs on that flag.
+        raise Refusal(Reason.FRAME_WITHOUT_FLAG, "a picture taller than a line of text came without is_frame")
+    elif width > MAX_STRIP_WIDTH or height > MAX_STRIP_HEIGHT:
+        raise Refusal(Reason.PICTURE_TOO_LARGE, f"a line is larger than {MAX_STRIP_WIDTH}x{MAX_STRIP_HEIGHT} pixels")
+    confidence = line.detection_confidence
+    if not 0.0 <= confidence <= 1.0:
+        raise Refusal(Reason.MALFORMED, "a detection confidence is outside 0..1")
+    quad = _quad(line.quad)
+    if quad is None and not strip.is_frame:
+        raise Refusal(Reason.MALFORMED, "a line does not say where in the frame it lies")
+    inner = None if strip.is_frame else _quad(line.inner)
+    if inner is not None and not _inside(inner, width, height):
+        raise Refusal(Reason.MALFORMED, "the quad inside a picture reaches outside it")
+    return LineJob(line.image, quad, inner, confidence)
+
+
+def _inside(quad: Quad, width: int, height: int) -> bool:
+    """Whether a quad lies in a picture, give or take rounding."""
+    low, high = quad.min(axis=0), quad.max(axis=0)
+    return bool((low >= -INNER_SLACK).all() and high[0] <= width + INNER_SLACK and high[1] <= height + INNER_SLACK)
+
+
+def _quad(quad: types_pb2.Quad) -> Quad | None:
+    """Eight finite numbers that enclose an area; None when the message leaves the quad out."""
+    if not quad.xy:
+        return None
+    points = np.asarray(quad.xy, dtype=np.float32)
+    if points.shape != (8,) or not np.isfinite(points).all() or np.abs(points).max() > MAX_COORDINATE:
+        raise Refusal(Reason.MALFORMED, "a quad is not eight finite coordinates")
+    corners: Quad = points.reshape(4, 2)
+    if area(corners) < 1.0 or not cv2.isContourConvex(corners):
+        # Such corners have no homography, and a crop along them would be as large as the sender pleases.
+        raise Refusal(Reason.MALFORMED, "a quad is not convex or encloses nothing")
+    return corners

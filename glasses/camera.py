@@ -1,0 +1,358 @@
+"""Where frames come from: a picture, a video file, a camera, or the simulator's scene.
+
+All behave like a camera: a consumer that is slow gets the newest frame and never sees the ones in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from shared.clock import Clock
+from shared.errors import InputError
+from shared.geometry import ImageBgr
+from shared.limits import MAX_IMAGE_PIXELS
+
+Luma = npt.NDArray[np.uint8]
+
+DEFAULT_FRAME_RATE: Final = 30.0
+"""Assumed when a source does not say, in frames a second."""
+CAMERA_PATIENCE_S: Final = 10.0
+"""A camera or a scene that delivers nothing for so long has failed."""
+SCENE_POLL_S: Final = 0.004
+"""Pause before the scene is asked again when it had nothing newer."""
+SCENE_HEADER: Final = struct.Struct("<4sHHQdQ")
+"""Magic, width, height, frame id, capture time (monotonic seconds), payload length in bytes."""
+SCENE_MAGIC: Final = b"WWF1"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of the world.
+
+    Attributes:
+        frame_id: increases by at least one per frame of a run.
+        captured: monotonic seconds.
+        bgr: uint8 of shape (height, width, 3).
+        luma: the Y plane, uint8 of shape (height, width).
+    """
+
+    frame_id: int
+    captured: float
+    bgr: ImageBgr
+    luma: Luma
+
+
+class Source(Protocol):
+    """A camera, or something that behaves like one. Used from one thread; `close` from any."""
+
+    @property
+    def frame_rate(self) -> float:
+        """Nominal frames a second."""
+        ...
+
+    @property
+    def still(self) -> bool:
+        """Whether every frame is the same picture, without end."""
+        ...
+
+    def next_frame(self) -> Frame | None:
+        """Wait for a frame newer than the last one; None when the source has ended or was closed.
+
+        Raises:
+            InputError: the source failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the source; a waiting `next_frame` returns None soon."""
+        ...
+
+
+def shrink(image: ImageBgr, longest_side: int) -> ImageBgr:
+    """Scale down (never up) so that the longer side is at most `longest_side` pixels."""
+    height, width = image.shape[:2]
+    scale = longest_side / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def luma_of(image: ImageBgr) -> Luma:
+    """The Y plane (BT.601), uint8 of shape (height, width)."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+
+
+def read_picture(path: Path) -> ImageBgr:
+    """Read a picture file, turned upright as its EXIF orientation says.
+
+    Raises:
+        InputError: missing, not a picture, or larger than `limits.MAX_IMAGE_PIXELS`.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"no picture {path}") from error
+    except OSError as error:
+        raise InputError(f"cannot read the picture {path}: {error.strerror}") from error
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error as error:
+        # OpenCV refuses oversize pictures by the header, before it allocates memory (see glasses/__init__.py).
+        limit = f"{MAX_IMAGE_PIXELS // 1_000_000} million pixels"
+        raise InputError(f"{path} cannot be decoded: it is damaged or has more than {limit}") from error
+    if picture is None:
+        raise InputError(f"{path} is no picture that can be read", hint="PNG, JPEG, WebP, BMP and TIFF work")
+    height, width = picture.shape[:2]
+    if height * width > MAX_IMAGE_PIXELS:
+        raise InputError(f"{path} has {width}x{height} pixels, more than {MAX_IMAGE_PIXELS // 1_000_000} million")
+    return np.asarray(picture, dtype=np.uint8)
+
+
+class StillSource:
+    """One picture, repeated at a modest rate until closed.
+
+    Args:
+        picture: uint8 of shape (height, width, 3).
+        longest_side: scaled down to this.
+        frame_rate: repeats a second.
+    """
+
+    still = True
+
+    def __init__(self, picture: ImageBgr, *, longest_side: int, frame_rate: float, clock: Clock) -> None:
+        self._bgr = shrink(picture, longest_side)
+        self._luma = luma_of(self._bgr)
+        self.frame_rate = frame_rate
+        self._clock = clock
+        self._next_id = 0
+        self._closed = threading.Event()
+
+    def next_frame(self) -> Frame | None:
+        if self._next_id and self._closed.wait(1 / self.frame_rate):
+            return None
+        if self._closed.is_set():
+            return None
+        frame = Frame(self._next_id, self._clock.monotonic(), self._bgr, self._luma)
+        self._next_id += 1
+        return frame
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class VideoSource:
+    """A video file, played at its own speed.
+
+    Args:
+        path: the file.
+        longest_side: frames are scaled down to this.
+
+    Raises:
+        InputError: missing, not a video, or without frames.
+    """
+
+    still = False
+
+    def __init__(self, path: Path, *, longest_side: int, clock: Clock) -> None:
+        if not path.is_file():
+            raise InputError(f"no video {path}")
+        self._path = path
+        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        rate = self._capture.get(cv2.CAP_PROP_FPS) if self._capture.isOpened() else 0.0
+        self.frame_rate = rate if 1 <= rate <= 240 else DEFAULT_FRAME_RATE
+        # The first frame is read here, so that a broken file is refused before anything else starts.
+        self._ready: ImageBgr | None = None
+        if self._capture.isOpened() and self._capture.grab():
+            self._ready = self._retrieve()
+        if self._ready is None:
+            self._capture.release()
+            raise InputError(f"{path} is no video that can be read", hint="it has no frames, or is damaged")
+        if self._ready.shape[0] * self._ready.shape[1] > MAX_IMAGE_PIXELS:
+            self._capture.release()
+            raise InputError(f"the frames of {path} have more than {MAX_IMAGE_PIXELS // 1_000_000} million pixels")
+        self._longest_side = longest_side
+        self._clock = clock
+        self._index = 0
+        self._start: float | None = None
+        self._closed = threading.Event()
+
+    def _retrieve(self) -> ImageBgr | None:
+        ok, picture = self._capture.retrieve()
+        return np.asarray(picture, dtype=np.uint8) if ok and picture is not None and picture.size else None
+
+    def next_frame(self) -> Frame | None:
+        picture, self._ready = self._ready, None
+        if self._start is None:
+            self._start = self._clock.monotonic()
+        else:
+            self._index += 1
+            due = int((self._clock.monotonic() - self._start) * self.frame_rate)
+            while self._index < due and not self._closed.is_set():
+                if not self._capture.grab():
+                    return None
+                self._index += 1
+            wait = self._start + self._index / self.frame_rate - self._clock.monotonic()
+            if (wait > 0 and self._closed.wait(wait)) or self._closed.is_set() or not self._capture.grab():
+                return None
+            picture = self._retrieve()
+        if picture is None or self._closed.is_set():
+            return None
+        bgr = shrink(picture, self._longest_side)
+        # Media time, not decoding time: strips, poses and the recording agree on when a frame was taken.
+        return Frame(self._index, self._start + self._index / self.frame_rate, bgr, luma_of(bgr))
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class CameraSource:
+    """A camera of the machine, read by a thread of its own so that the newest frame is always at hand.
+
+    Args:
+        number: as the operating system numbers them (/dev/videoN).
+        longest_side: frames are scaled down to this.
+
+    Raises:
+        InputError: there is no such camera, or it gives no picture.
+    """
+
+    still = False
+
+    def __init__(self, number: int, *, longest_side: int, clock: Clock) -> None:
+        device = Path(f"/dev/video{number}")
+        if not device.exists():
+            raise InputError(f"no camera {number}", hint=f"there is no {device}")
+        self._name = f"camera {number}"
+        self._capture = cv2.VideoCapture(number, cv2.CAP_V4L2)
+        if not self._capture.isOpened():
+            raise InputError(f"{self._name} cannot be opened", hint="is another program using it?")
+        self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, 1280)
+        self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, 720)
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self.frame_rate = rate if 1 <= rate <= 240 else DEFAULT_FRAME_RATE
+        self._longest_side = longest_side
+        self._clock = clock
+        self._closed = False
+        self._failed = False
+        self._fresh = threading.Condition()
+        self._newest: tuple[int, float, ImageBgr] | None = None
+        self._reader = threading.Thread(target=self._read, name="camera", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        frame_id = 0
+        while not self._closed:
+            ok, picture = self._capture.read()
+            with self._fresh:
+                if ok:
+                    self._newest = (frame_id, self._clock.monotonic(), np.asarray(picture, dtype=np.uint8))
+                    frame_id += 1
+                else:
+                    self._failed = True
+                self._fresh.notify_all()
+                if not ok:
+                    break
+        self._capture.release()
+
+    def next_frame(self) -> Frame | None:
+        with self._fresh:
+            arrived = self._fresh.wait_for(
+                lambda: self._newest is not None or self._failed or self._closed, CAMERA_PATIENCE_S
+            )
+            newest, self._newest = self._newest, None
+            if self._closed:
+                return None
+            if newest is None:
+                raise InputError(f"{self._name} stopped giving pictures" if arrived else f"{self._name} gives nothing")
+        frame_id, captured, picture = newest
+        bgr = shrink(picture, self._longest_side)
+        return Frame(frame_id, captured, bgr, luma_of(bgr))
+
+    def close(self) -> None:
+        with self._fresh:
+            self._closed = True
+            self._fresh.notify_all()
+
+
+class SceneSource:
+    """The simulator's scene over a Unix stream socket: one byte ``N`` asks for the newest frame.
+
+    Args:
+        path: of the socket.
+
+    Raises:
+        InputError: nobody serves the scene there.
+    """
+
+    still = False
+    frame_rate = DEFAULT_FRAME_RATE
+
+    def __init__(self, path: Path, *, longest_side: int) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(CAMERA_PATIENCE_S)
+        self._longest_side = longest_side
+        self._last_id = -1
+        self._closed = threading.Event()
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            self._socket.close()
+            raise InputError(f"no scene at {path}: {error.strerror or error}") from error
+
+    def _receive(self, size: int) -> bytearray:
+        data = bytearray(size)
+        view = memoryview(data)
+        filled = 0
+        while filled < size:
+            count = self._socket.recv_into(view[filled:])
+            if count == 0:
+                raise InputError("the scene hung up in the middle of a frame")
+            filled += count
+        return data
+
+    def _ask(self) -> Frame | None:
+        self._socket.sendall(b"N")
+        magic, width, height, frame_id, captured, length = SCENE_HEADER.unpack(self._receive(SCENE_HEADER.size))
+        if magic != SCENE_MAGIC:
+            raise InputError("the scene does not speak the scene protocol")
+        if width == 0:
+            return None
+        if length != width * height * 3 or width * height > MAX_IMAGE_PIXELS:
+            raise InputError(f"the scene announced {length} bytes for {width}x{height} pixels")
+        payload = self._receive(length)
+        bgr = shrink(np.frombuffer(payload, np.uint8).reshape(height, width, 3), self._longest_side)
+        return Frame(frame_id, captured, bgr, luma_of(bgr))
+
+    def next_frame(self) -> Frame | None:
+        try:
+            while (frame := self._ask()) is not None and frame.frame_id == self._last_id:
+                if self._closed.wait(SCENE_POLL_S):
+                    return None
+        except (OSError, InputError) as error:
+            if self._closed.is_set():
+                return None
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"the scene failed: {error}") from error
+        if frame is not None:
+            self._last_id = frame.frame_id
+        return frame
+
+    def close(self) -> None:
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        with contextlib.suppress(OSError):  # the other side may be gone already: what closing was to achieve
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()

@@ -1,0 +1,172 @@
+"""`wayword-glasses`: the firmware process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+
+from glasses.camera import CameraSource, SceneSource, Source, StillSource, VideoSource, read_picture
+from glasses.finder import Finder
+from glasses.firmware import Firmware, Summary
+from glasses.peripheral import PeripheralLink
+from glasses.recorder import Sink, WindowSink, file_sink
+from glasses.settings import GlassesSettings, WholeFrames, load_settings, show
+from glasses.stabiliser.keyframe_lk import KeyframeLkStabiliser
+from shared import cli
+from shared.clock import Clock, SystemClock
+from shared.errors import StorageError, UsageError
+from shared.events import EventLog
+from shared.models.detection import TextDetector
+from shared.models.packs import PackStore, default_store_root
+
+PROGRAM = "wayword-glasses"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="The glasses: find signs, send them to the phone, draw what they mean."
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--image", type=Path, metavar="FILE", help="a picture")
+    source.add_argument("--video", type=Path, metavar="FILE", help="a video file, played at its own speed")
+    source.add_argument("--camera", type=int, metavar="N", help="camera N of this machine")
+    source.add_argument("--scene", metavar="unix:PATH", help="the simulator's scene")
+    parser.add_argument("--hci", metavar="TRANSPORT", help="Bluetooth controller, such as tcp-client:127.0.0.1:6402")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the augmented view (.png or .mp4)")
+    parser.add_argument("--window", action="store_true", help="show the augmented view")
+    parser.add_argument("--events", type=Path, metavar="FILE", help="append events as JSON lines")
+    parser.add_argument("--events-content", action="store_true", help="events may hold what the wearer saw")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="write every strip as it is sent")
+    parser.add_argument("--answer-timeout", type=float, metavar="S", help="wait at most so long for answers")
+    parser.add_argument("--packs", type=Path, metavar="DIR", help="folder of the model packs")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
+    parser.add_argument("--show-settings", action="store_true", help="print the settings and end")
+    return parser
+
+
+def _source(arguments: argparse.Namespace, settings: GlassesSettings, clock: Clock) -> Source:
+    if arguments.image is not None:
+        return StillSource(
+            read_picture(arguments.image),
+            longest_side=settings.still_longest_side,
+            frame_rate=settings.still_frame_rate,
+            clock=clock,
+        )
+    if arguments.video is not None:
+        return VideoSource(arguments.video, longest_side=settings.live_longest_side, clock=clock)
+    if arguments.camera is not None:
+        return CameraSource(arguments.camera, longest_side=settings.live_longest_side, clock=clock)
+    if arguments.scene is not None:
+        scheme, _, path = arguments.scene.partition(":")
+        if scheme != "unix" or not path:
+            raise UsageError(f"--scene {arguments.scene} is no unix:PATH")
+        return SceneSource(Path(path), longest_side=settings.live_longest_side)
+    raise UsageError("nothing to look at", hint="give --image, --video, --camera or --scene")
+
+
+def _sinks(arguments: argparse.Namespace, source: Source) -> list[Callable[[], Sink]]:
+    sinks: list[Callable[[], Sink]] = []
+    if arguments.out is not None:
+        sink = file_sink(arguments.out, still=source.still, frame_rate=source.frame_rate)
+        sinks.append(lambda: sink)
+    if arguments.window:
+        sinks.append(partial(WindowSink, "Wayword"))
+    return sinks
+
+
+def _finder(settings: GlassesSettings, *, still: bool, clock: Clock) -> Finder:
+    store = PackStore(settings.packs or default_store_root())
+    detector = TextDetector.load(store.get(settings.detector_pack), threads=settings.detector_threads)
+    choice = settings.whole_frames
+    may_send_frames = choice is WholeFrames.ALWAYS or (choice is WholeFrames.STILLS and still)
+    return Finder(
+        detector,
+        longest_side=settings.detect_longest_side_still if still else settings.detect_longest_side_live,
+        minimum_line_height=settings.minimum_line_height,
+        unsure_box_threshold=settings.unsure_box_threshold if may_send_frames else None,
+        clock=clock,
+    )
+
+
+def _tell(summary: Summary, arguments: argparse.Namespace) -> None:
+    if arguments.image is not None and not summary.text:
+        small = f" ({summary.lines_too_small} lines too small to read)" if summary.lines_too_small else ""
+        print(f"no text found in {arguments.image}{small}")
+    else:
+        print(f"{summary.signs} signs, {summary.answered} answered, {summary.settled} settled, {summary.frames} frames")
+
+
+async def _run(arguments: argparse.Namespace, settings: GlassesSettings) -> int:
+    clock = SystemClock()
+    if arguments.record is not None:
+        try:
+            arguments.record.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot make the folder {arguments.record}: {error.strerror}") from error
+    source = _source(arguments, settings, clock)
+    try:
+        sinks = _sinks(arguments, source)
+        finder = _finder(settings, still=source.still, clock=clock)
+        if arguments.hci is None:
+            raise UsageError("no Bluetooth controller", hint="give --hci, such as usb:0 or tcp-client:127.0.0.1:6402")
+        events = EventLog(arguments.events, tier="glasses", clock=clock, content=arguments.events_content)
+        link = PeripheralLink(
+            arguments.hci,
+            clock=clock,
+            name=settings.advertise_name,
+            on_status=lambda status: events.write("link_status", status=status),
+        )
+        await link.start()
+    except BaseException:
+        source.close()
+        raise
+    try:
+        firmware = Firmware(
+            source=source,
+            finder=finder,
+            stabiliser=KeyframeLkStabiliser(),
+            link=link,
+            sinks=sinks,
+            settings=settings,
+            clock=clock,
+            events=events,
+            strips_folder=arguments.record,
+        )
+        ended_by: list[int] = []
+
+        def end(number: int) -> None:
+            ended_by.append(number)
+            firmware.stop()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, end, number)
+        summary = await firmware.run()
+    finally:
+        await link.close()
+        events.close()
+    _tell(summary, arguments)
+    return 130 if ended_by and ended_by[0] == signal.SIGINT else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see `shared.cli.run` for exit codes."""
+    arguments = _parser().parse_args(argv)
+    settings = load_settings(arguments.config, answer_timeout_s=arguments.answer_timeout, packs=arguments.packs)
+    if arguments.show_settings:
+        print(show(settings))
+        return 0
+    # One thread each for sight and detection; OpenCV's own would fight with them for the same cores.
+    cv2.setNumThreads(1)
+    return asyncio.run(_run(arguments, settings))
+
+
+def entry() -> int:
+    """The console script."""
+    return cli.run(PROGRAM, main)

@@ -1,0 +1,101 @@
+"""One look: detection in one frame, lines grouped into signs, and what is needed to know each sign again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from glasses import strips
+from glasses.camera import Frame
+from glasses.regions import group_lines, line_height
+from glasses.signs import Found
+from shared.clock import Clock
+from shared.geometry import ImageBgr
+from shared.models.detection import DetectedLine
+
+
+class Detector(Protocol):
+    """Finds lines of text; `shared.models.detection.TextDetector` is one."""
+
+    def detect(
+        self, image_bgr: ImageBgr, *, longest_side: int = 960, box_threshold: float | None = None
+    ) -> Sequence[DetectedLine]:
+        """Lines in reading order; `box_threshold` replaces the pack's own threshold (0..1)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What one look found.
+
+    Attributes:
+        found: the signs large enough to be read.
+        too_small: lines that are not: counted, not sent.
+        unsure: nothing was found, but there are places that may be text.
+        seconds: the look took.
+    """
+
+    found: tuple[Found, ...]
+    too_small: int
+    unsure: bool
+    seconds: float
+
+
+class Finder:
+    """Looks for signs in single frames. Used from one thread.
+
+    Args:
+        detector: finds lines.
+        longest_side: pixels the detector sees.
+        minimum_line_height: in frame pixels.
+        unsure_box_threshold: a second pass with this threshold tells "no text" from "maybe text"; None for never.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        longest_side: int,
+        minimum_line_height: float,
+        unsure_box_threshold: float | None,
+        clock: Clock,
+    ) -> None:
+        self._detector = detector
+        self._longest_side = longest_side
+        self._minimum_line_height = minimum_line_height
+        self._unsure_box_threshold = unsure_box_threshold
+        self._clock = clock
+
+    def look(self, frame: Frame) -> Looked:
+        """Look for signs in a frame."""
+        start = self._clock.monotonic()
+        lines = self._detector.detect(frame.bgr, longest_side=self._longest_side)
+        large = [line for line in lines if line_height(line.quad) >= self._minimum_line_height]
+        backgrounds = [strips.border_colour(frame.bgr, line.quad) for line in large]
+        colour_of = {id(line): colour for line, colour in zip(large, backgrounds, strict=True)}
+        found = tuple(
+            Found(
+                lines=group,
+                background=np.mean([colour_of[id(line)] for line in group], axis=0),
+                looks=tuple(strips.look_of(frame.bgr, line.quad) for line in group),
+            )
+            for group in group_lines(large, backgrounds)
+        )
+        unsure = not lines and self._unsure_box_threshold is not None and bool(self._maybe(frame))
+        return Looked(found, len(lines) - len(large), unsure, self._clock.monotonic() - start)
+
+    def _maybe(self, frame: Frame) -> Sequence[DetectedLine]:
+        maybe = self._detector.detect(
+            frame.bgr, longest_side=self._longest_side, box_threshold=self._unsure_box_threshold
+        )
+        return [line for line in maybe if line_height(line.quad) >= self._minimum_line_height]
+
+
+def whole_frame(frame: Frame) -> Found:
+    """A stand-in sign for a frame that is sent as a whole."""
+    quad = strips.frame_quad(frame.bgr)
+    background = strips.border_colour(frame.bgr, quad, margin=0.0)
+    return Found((DetectedLine(quad, 0.0),), background, (), whole_frame=True)

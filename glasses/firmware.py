@@ -1,0 +1,352 @@
+"""The glasses as one machine: a frame comes in, its signs go out, their translations come back and lie on the signs.
+
+Who runs where: the source has a thread, for it waits; following signs has one, so that nothing sits between a frame
+and its poses; drawing and recording have one, and leave out frames when they are behind; detection and the cutting of
+strips have one. Everything that decides or remembers lives on the event loop and never blocks it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import cv2
+
+from glasses.answers import Answers
+from glasses.camera import Frame, Source
+from glasses.finder import Finder
+from glasses.gate import GateInput, GatePolicy, GateState, decide
+from glasses.labels import labels_of
+from glasses.looks import Looks
+from glasses.outbox import Outbox, SendPolicy
+from glasses.overlay import Label, Overlay
+from glasses.recorder import Sink
+from glasses.settings import GlassesSettings
+from glasses.signs import SignRegistry
+from glasses.stabiliser import Stabiliser, View
+from shared.clock import Clock
+from shared.errors import LinkUnavailable
+from shared.events import EventLog
+from shared.link import Link
+
+T = TypeVar("T")
+
+TIMINGS_KEPT: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        frames: looked at by the stabiliser.
+        looks: detections.
+        signs: sent to the phone.
+        answered: signs with a reading.
+        settled: signs with a final reading.
+        lines_too_small: lines counted, not sent.
+        text: whether there was text at all.
+        connected: whether a phone was ever there.
+        pose_ms_p50: time of the stabiliser per frame, in milliseconds.
+        pose_ms_p95: likewise.
+        fps: frames a second, over the run.
+    """
+
+    frames: int
+    looks: int
+    signs: int
+    answered: int
+    settled: int
+    lines_too_small: int
+    text: bool
+    connected: bool
+    pose_ms_p50: float
+    pose_ms_p95: float
+    fps: float
+
+
+class Firmware:
+    """Composes the glasses.
+
+    Args:
+        source: of frames.
+        finder: detection.
+        stabiliser: follows signs.
+        link: to the phone; the caller closes it.
+        sinks: build where the augmented view goes; called, and their sinks used, in one thread.
+        settings: of the glasses.
+        clock: source of time.
+        events: log.
+        strips_folder: strips are written there as they are sent; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        finder: Finder,
+        stabiliser: Stabiliser,
+        link: Link,
+        sinks: Sequence[Callable[[], Sink]],
+        settings: GlassesSettings,
+        clock: Clock,
+        events: EventLog,
+        strips_folder: Path | None = None,
+    ) -> None:
+        self._source = source
+        self._stabiliser = stabiliser
+        self._link = link
+        self._sink_makers = sinks
+        self._settings = settings
+        self._clock = clock
+        self._events = events
+
+        self._waiting = ThreadPoolExecutor(1, thread_name_prefix="source")
+        self._sight = ThreadPoolExecutor(1, thread_name_prefix="sight")
+        self._showing = ThreadPoolExecutor(1, thread_name_prefix="show")
+        self._looking = ThreadPoolExecutor(1, thread_name_prefix="look")
+        self._overlay = Overlay()
+        self._sinks: list[Sink] = []
+        self._signs = SignRegistry()
+        self._gate_policy = GatePolicy()
+        self._gate_state = GateState()
+        self._outbox = Outbox(
+            link,
+            self._signs,
+            _send_policy(settings, still=source.still),
+            clock=clock,
+            events=events,
+            on_progress=self._made_progress,
+        )
+        self._answers = Answers(
+            link, self._signs, self._outbox, clock=clock, events=events, on_progress=self._made_progress
+        )
+        self._looks = Looks(
+            finder,
+            stabiliser,
+            self._signs,
+            self._outbox,
+            settings=settings,
+            still=source.still,
+            clock=clock,
+            events=events,
+            sight=self._sight,
+            looking=self._looking,
+            strips_folder=strips_folder,
+        )
+        self._look: asyncio.Task[None] | None = None
+        self._shown: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._redraw = True
+        self._progress = clock.monotonic()
+        self._lost_since_look = 0
+        self._frames = 0
+        self._pose_ms: deque[float] = deque(maxlen=TIMINGS_KEPT)
+
+    def stop(self) -> None:
+        """End the run as if the source had ended, without waiting for answers. Call it on the event loop."""
+        self._stopping.set()
+        self._source.close()
+
+    async def run(self) -> Summary:
+        """Run until the source ends (a still: until its signs are settled), `stop`, or a failure.
+
+        Raises:
+            InputError: the source failed.
+            StorageError: a sink or the strips folder cannot be written.
+            UsageError: no window can be opened.
+            LinkUnavailable: a still was to be read, and no phone ever connected.
+        """
+        start = self._clock.monotonic()
+        helpers = [
+            asyncio.create_task(self._guard(work))
+            for work in (self._answers.receive(), self._outbox.run(), self._outbox.watch(self._settings.link_poll_s))
+        ]
+        try:
+            for make in self._sink_makers:
+                self._sinks.append(await self._in(self._showing, make))
+            await self._see()
+            await self._wait_for_answers()
+            if self._failure is not None:
+                raise self._failure
+            for sink in self._sinks:
+                await self._in(self._showing, sink.finish)
+        finally:
+            self._source.close()
+            helpers += [task for task in (self._look, self._shown) if task is not None]
+            for task in helpers:
+                task.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            for sink in self._sinks:
+                await self._in(self._showing, sink.discard)
+            for executor in (self._waiting, self._sight, self._showing, self._looking):
+                executor.shutdown(wait=True)
+        return self._summarise(self._clock.monotonic() - start)
+
+    async def _see(self) -> None:
+        """How a sign flows, from here: pose, gate, look (detection, strips, link), answer, overlay."""
+        while not self._stopping.is_set():
+            frame = await self._in(self._waiting, self._source.next_frame)
+            if frame is None:
+                break
+            view, sharpness = await self._in_sight(partial(self._observe, frame))
+            self._lost_since_look += self._signs.update(view.poses, frame.captured)
+            if self._gate_opens(frame, view, sharpness):
+                self._look = asyncio.create_task(self._guard(self._looks.look_at(frame)))
+            last = self._source.still and self._look is not None and self._look.done() and self._over()
+            await self._show(frame, last=last)
+            if last:
+                return
+            await self._tidy(frame.captured)
+        if self._shown is not None:
+            await self._shown
+
+    def _observe(self, frame: Frame) -> tuple[View, float]:
+        """Nothing stands between a frame and its poses."""
+        start = self._clock.monotonic()
+        view = self._stabiliser.observe(frame.frame_id, frame.luma, frame.captured)
+        self._pose_ms.append((self._clock.monotonic() - start) * 1e3)
+        self._frames += 1
+        return view, sharpness_of(frame)
+
+    def _gate_opens(self, frame: Frame, view: View, sharpness: float) -> bool:
+        """Whether to look for text in this frame; a still is looked at once."""
+        if self._look is not None and (self._source.still or not self._look.done()):
+            return False
+        size = (frame.bgr.shape[1], frame.bgr.shape[0])
+        seen = GateInput(frame.captured, size, view.motion, sharpness, self._lost_since_look)
+        opens, _, self._gate_state = decide(self._gate_policy, self._gate_state, seen)
+        if opens:
+            self._lost_since_look = 0
+        return opens
+
+    async def _show(self, frame: Frame, *, last: bool) -> None:
+        """Draw the labels where the signs are in this very frame, unless an older frame is still being drawn."""
+        if last and self._shown is not None:
+            await self._shown
+        if self._shown is not None and not self._shown.done():
+            return
+        if self._source.still and not self._redraw and not last:
+            return
+        self._redraw = False
+        labels = labels_of(self._signs.all(), frame.captured, self._settings.fade_s)
+        self._shown = asyncio.create_task(self._guard(self._draw(frame, labels)))
+        if last:
+            await self._shown
+
+    async def _draw(self, frame: Frame, labels: Sequence[Label]) -> None:
+        def work() -> bool:
+            image = self._overlay.draw(frame.bgr, labels)
+            watched = [sink.write(image, frame.captured) for sink in self._sinks]
+            return all(watched)
+
+        if not await self._in(self._showing, work):
+            self.stop()  # the window was closed
+
+    async def _tidy(self, now: float) -> None:
+        """Forget what is long out of view."""
+        unfollowed = self._signs.unfollowed(now)
+        for region_id in self._signs.forget(now):
+            self._outbox.forget(region_id)
+            unfollowed.append(region_id)
+        for region_id in unfollowed:
+            await self._in_sight(partial(self._stabiliser.remove, region_id))
+
+    # The end -----------------------------------------------------------------------------------------------
+
+    def _made_progress(self) -> None:
+        self._progress = self._clock.monotonic()
+        self._redraw = True
+
+    def _over(self) -> bool:
+        """Whether every sign sent is settled, or nothing has happened for too long."""
+        waiting = [sign for sign in self._signs.all() if sign.sent and not sign.settled]
+        patient = self._clock.monotonic() - self._progress < self._settings.answer_timeout_s
+        return not (waiting and patient)
+
+    async def _wait_for_answers(self) -> None:
+        """After the last frame of a video: a look under way is finished, and late readings still count."""
+        if self._source.still:
+            return
+        self._made_progress()
+        while not self._stopping.is_set() and not ((self._look is None or self._look.done()) and self._over()):
+            await self._clock.sleep(self._settings.link_poll_s)
+
+    def _summarise(self, seconds: float) -> Summary:
+        signs = [sign for sign in self._signs.all() if sign.sent]
+        times = sorted(self._pose_ms) or [0.0]
+        summary = Summary(
+            frames=self._frames,
+            looks=self._looks.count,
+            signs=self._looks.signs_sent,
+            answered=self._answers.answered,
+            settled=self._answers.settled,
+            lines_too_small=self._looks.lines_too_small,
+            text=any(sign.reading is None or sign.reading.unreadable != "no_text" for sign in signs),
+            connected=self._outbox.ever_connected,
+            pose_ms_p50=times[len(times) // 2],
+            pose_ms_p95=times[int(0.95 * (len(times) - 1))],
+            fps=self._frames / max(seconds, 1e-6),
+        )
+        self._events.write(
+            "finished",
+            frames=summary.frames,
+            looks=summary.looks,
+            signs=summary.signs,
+            answered=summary.answered,
+            settled=summary.settled,
+            lines_too_small=summary.lines_too_small,
+            pose_ms_p50=round(summary.pose_ms_p50, 3),
+            pose_ms_p95=round(summary.pose_ms_p95, 3),
+            fps=round(summary.fps, 2),
+        )
+        if self._source.still and summary.signs and not summary.connected and not self._stopping.is_set():
+            raise LinkUnavailable(
+                f"no phone connected within {self._settings.answer_timeout_s:g} s", hint="is wayword-phone running?"
+            )
+        return summary
+
+    # Machinery ---------------------------------------------------------------------------------------------
+
+    async def _in(self, executor: Executor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(executor, work)
+
+    async def _in_sight(self, work: Callable[[], T]) -> T:
+        return await self._in(self._sight, work)
+
+    async def _guard(self, work: Coroutine[object, object, None]) -> None:
+        """Run a helper; when it fails, the whole run ends with its failure."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - kept, and raised by `run`
+            first: BaseException = error
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
+            self._failure = self._failure or first
+            self.stop()
+
+
+def _send_policy(settings: GlassesSettings, *, still: bool) -> SendPolicy:
+    return SendPolicy(
+        in_flight=settings.strips_in_flight,
+        waiting=settings.outbox_signs,
+        # A still does not move on: its strips stay worth something for as long as anybody waits.
+        deadline_s=settings.answer_timeout_s if still else settings.strip_deadline_s,
+        attempts=settings.send_attempts,
+        answer_patience_s=settings.answer_patience_s,
+        reconnect_patience_s=settings.reconnect_patience_s,
+    )
+
+
+def sharpness_of(frame: Frame) -> float:
+    """Variance of the Laplacian at a quarter of the frame's size (Pech-Pacheco et al., ICPR 2000)."""
+    size = (max(1, frame.luma.shape[1] // 4), max(1, frame.luma.shape[0] // 4))
+    small = cv2.resize(frame.luma, size, interpolation=cv2.INTER_AREA)
+    return float(cv2.Laplacian(small, cv2.CV_32F).var())

@@ -1,0 +1,72 @@
+"""From what is known about a sign to what is drawn for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from glasses.exchange import Rendering
+from glasses.overlay import Label, LabelStyle
+from glasses.regions import outer_quad
+from glasses.signs import Sign, text_height
+from shared.geometry import Quad, side_lengths, transform
+
+
+def _strength(sign: Sign, now: float, fade_s: float) -> float:
+    return 1.0 if sign.in_view else float(np.clip(1 - (now - sign.seen) / fade_s, 0.0, 1.0))
+
+
+def _pieces(sign: Sign) -> list[tuple[Quad, float, str]]:
+    """Quads in keyframe pixels with their text height and translation: one, or one per line of a whole frame."""
+    reading = sign.reading
+    translation = "" if reading is None else reading.translation
+    if not sign.found.whole_frame:
+        return [(sign.outer, text_height(sign.found.lines), translation)]
+    lines = [] if reading is None else [line for line in reading.lines if line.quad is not None]
+    quads = [line.quad for line in lines if line.quad is not None]
+    if not quads:
+        return []
+    parts = translation.splitlines()
+    if len(parts) == len(quads):
+        return [(quad, side_lengths(quad)[1], part) for quad, part in zip(quads, parts, strict=True)]
+    return [(outer_quad(quads), float(np.median([side_lengths(quad)[1] for quad in quads])), translation)]
+
+
+def _style(sign: Sign) -> LabelStyle:
+    if sign.reading is None:
+        return LabelStyle.PENDING
+    if sign.reading.rendering is not Rendering.TRANSLATED:
+        return LabelStyle.UNCHANGED
+    return LabelStyle.SETTLED if sign.reading.rank.settled else LabelStyle.PROVISIONAL
+
+
+def labels_of(signs: Iterable[Sign], now: float, fade_s: float) -> list[Label]:
+    """The labels of all signs that are in view, or fading.
+
+    Args:
+        signs: known signs.
+        now: capture time of the frame, monotonic seconds.
+        fade_s: a lost sign's label is gone after this.
+    """
+    labels = []
+    for sign in signs:
+        strength = _strength(sign, now, fade_s)
+        if strength <= 0:
+            continue
+        style = _style(sign)
+        for index, (quad, height, translation) in enumerate(_pieces(sign)):
+            here = transform(sign.pose.homography, quad)
+            scale = side_lengths(here)[1] / max(side_lengths(quad)[1], 1e-6)
+            labels.append(
+                Label(
+                    key=(sign.region_id, index),
+                    quad=here,
+                    text_height=height * scale,
+                    text=translation.strip() if style in (LabelStyle.PROVISIONAL, LabelStyle.SETTLED) else "",
+                    style=style if translation.strip() or style is LabelStyle.PENDING else LabelStyle.UNCHANGED,
+                    background=sign.found.background,
+                    strength=strength,
+                )
+            )
+    return labels

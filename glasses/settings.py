@@ -1,0 +1,137 @@
+"""Every setting of the glasses, in one typed class: environment over TOML file over defaults."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from shared.errors import UsageError
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class WholeFrames(StrEnum):
+    """When a whole frame is sent because the detector is unsure (it costs about ten strips, and shows more)."""
+
+    NEVER = "never"
+    STILLS = "stills"
+    ALWAYS = "always"
+
+
+class GlassesSettings(BaseSettings):
+    """Settings of the glasses process.
+
+    Environment variables are prefixed with ``WAYWORD_GLASSES_``. Durations are in seconds, lengths in pixels of
+    the frame.
+
+    Attributes:
+        detector_pack: pack of the text detector.
+        packs: folder of the pack store; None for the default one.
+        still_longest_side: a still picture is scaled down to this for processing.
+        live_longest_side: a video or camera frame is scaled down to this.
+        still_frame_rate: frames a second a still picture is repeated at.
+        detect_longest_side_still: longest side the detector sees, for a still picture.
+        detect_longest_side_live: the same for live frames: fewer pixels, so that a detection takes about 0.1 s.
+        detector_threads: threads of the detector.
+        minimum_line_height: lower lines are counted, not sent: no recogniser reads below about 12 px.
+        strip_height: strips are scaled down (never up) to this height; the recognisers see 48 px.
+        strip_margin: margin around a line, as a share of its height.
+        strip_quality: WebP or JPEG quality, 0..100.
+        whole_frames: when an unsure detector leads to a whole frame being sent.
+        unsure_box_threshold: box score that makes a candidate "maybe text".
+        frame_longest_side: a whole frame is scaled down to this.
+        frame_quality: WebP or JPEG quality of a whole frame.
+        strip_deadline_s: age after which an undelivered strip is dropped.
+        strips_in_flight: strips handed to the link at once.
+        outbox_signs: signs waiting for the link; above it the oldest gives way.
+        answer_timeout_s: how long a run that is over waits for answers still missing.
+        answer_patience_s: a delivered sign without any reading is sent again after this.
+        reconnect_patience_s: the same once the phone came back after a lost connection: it may have restarted.
+        send_attempts: how often one sign is sent at most while no reading arrives.
+        advertise_name: name in the Bluetooth advertisement.
+        fade_s: a label fades over this time once its sign is lost.
+        link_poll_s: how often the state of the link is looked at.
+    """
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix="WAYWORD_GLASSES_", extra="forbid", frozen=True
+    )
+
+    detector_pack: str = "ocr-tiny-det"
+    packs: Path | None = None
+    still_longest_side: Annotated[int, Field(ge=320, le=4096)] = 1920
+    live_longest_side: Annotated[int, Field(ge=320, le=4096)] = 1280
+    still_frame_rate: Positive = 5.0
+    detect_longest_side_still: Annotated[int, Field(ge=320, le=2048)] = 960
+    detect_longest_side_live: Annotated[int, Field(ge=320, le=2048)] = 960
+    detector_threads: Annotated[int, Field(ge=1, le=16)] = 1
+    minimum_line_height: Positive = 10.0
+    strip_height: Annotated[int, Field(ge=32, le=128)] = 64
+    strip_margin: Annotated[float, Field(ge=0, le=1)] = 0.2
+    strip_quality: Annotated[int, Field(ge=1, le=100)] = 75
+    whole_frames: WholeFrames = WholeFrames.STILLS
+    unsure_box_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    frame_longest_side: Annotated[int, Field(ge=320, le=1280)] = 960
+    frame_quality: Annotated[int, Field(ge=1, le=100)] = 60
+    strip_deadline_s: Positive = 8.0
+    strips_in_flight: Annotated[int, Field(ge=1, le=8)] = 2
+    outbox_signs: Annotated[int, Field(ge=1, le=1024)] = 64
+    answer_timeout_s: Positive = 30.0
+    answer_patience_s: Positive = 12.0
+    reconnect_patience_s: Positive = 2.0
+    send_attempts: Annotated[int, Field(ge=1, le=20)] = 4
+    advertise_name: Annotated[str, Field(min_length=1, max_length=20)] = "Wayword"
+    fade_s: Positive = 0.5
+    link_poll_s: Positive = 0.25
+
+    _toml_file: ClassVar[Path | None] = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line first, then the environment, then the TOML file."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls._toml_file))
+
+
+def load_settings(config: Path | None = None, **overrides: object) -> GlassesSettings:
+    """Read the settings.
+
+    Args:
+        config: a TOML file; None for none.
+        overrides: values from the command line; None values are left out.
+
+    Raises:
+        UsageError: the file is missing or broken, or a value is not allowed.
+    """
+    if config is not None and not config.is_file():
+        raise UsageError(f"no settings file {config}")
+    source = type("GlassesSettings", (GlassesSettings,), {"_toml_file": config})
+    try:
+        settings = source(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"setting {name}: {first['msg']}", hint="run with --show-settings to see them all") from error
+    except ValueError as error:
+        raise UsageError(f"cannot read {config}: {error}") from error
+    assert isinstance(settings, GlassesSettings)
+    return settings
+
+
+def show(settings: GlassesSettings) -> str:
+    """The settings as a TOML document; unset ones are comments."""
+    lines = []
+    for name, value in settings.model_dump(mode="json").items():
+        lines.append(f"# {name} is not set" if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    return "\n".join(lines)

@@ -1,0 +1,240 @@
+"""The command `wayword-phone`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from phone.packs_cli import add_packs_parser, run_packs
+from phone.settings import PhoneSettings, RecogniserChoice, load_settings, show
+from shared import cli
+from shared.clock import SystemClock
+from shared.errors import DirectionUnsupported, UsageError
+from shared.limits import MAX_TEXT_CHARACTERS
+
+PROGRAM: Final = "wayword-phone"
+_FROM_COMMAND_LINE: Final = ("cloud", "database", "target", "recogniser", "battery", "events", "packs")
+_INSTALL_HINT: Final = "see: wayword-phone languages; install packs with: wayword-phone packs install"
+
+# The commands import what they need: `--help` and `ledger` must not wait for model runtimes.
+
+
+def entry() -> int:
+    """Entry point of the console script."""
+    return cli.run(PROGRAM, lambda: main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command and return its exit code.
+
+    Raises:
+        WaywordError: anything a user can be told in one line.
+    """
+    options = _parser().parse_args(arguments)
+    match options.command:
+        case "run":
+            return _run(options)
+        case "packs":
+            return run_packs(options)
+        case "ledger":
+            return _ledger(options)
+        case "consent":
+            return _consent(options)
+        case "translate":
+            return _translate(options)
+        case _:
+            return _languages(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Wayword's phone: reads the signs that the glasses see, translates them, and asks the cloud only "
+        "when it is unsure and the wearer allows it.",
+        epilog="Every setting of the daemon: wayword-phone run --show-settings. Each can also stand in a TOML file "
+        "(--config) or in an environment variable WAYWORD_PHONE_<SETTING>.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="answer the glasses over Bluetooth until SIGTERM or Ctrl-C")
+    cloud = run.add_mutually_exclusive_group()
+    cloud.add_argument("--cloud", metavar="HOST:PORT", help="ask this cloud when unsure")
+    cloud.add_argument("--no-cloud", action="store_true", help="ask no cloud, whatever the other settings say")
+    run.add_argument("--target", metavar="LANGUAGE", help="language to translate into (default: en)")
+    run.add_argument("--recogniser", choices=[choice.value for choice in RecogniserChoice], help="default: auto")
+    run.add_argument("--battery", type=int, metavar="PERCENT", help="assume this battery level")
+    run.add_argument("--packs", type=Path, metavar="DIR", help="the pack store")
+    run.add_argument("--events", type=Path, metavar="F", help="append events here, one JSON object a line")
+    run.add_argument("--events-content", action="store_true", help="let the events hold what the signs say")
+    _add_settings(run)
+    run.add_argument("--show-settings", action="store_true", help="print the settings as TOML and end")
+    add_packs_parser(commands)
+    ledger = commands.add_parser("ledger", help="show what left the phone, when, why, and how many bytes")
+    ledger.add_argument("--limit", type=int, default=50, metavar="N", help="newest decisions to show (default: 50)")
+    ledger.add_argument("--json", action="store_true", help="one JSON object a line")
+    _add_settings(ledger)
+    consent = commands.add_parser("consent", help='allow the cloud for a while, under the privacy switch "ask"')
+    consent.add_argument("--minutes", type=float, default=60.0, metavar="N", help="for how long (default: 60)")
+    consent.add_argument("--withdraw", action="store_true", help="end the consent now")
+    _add_settings(consent)
+    translate = commands.add_parser("translate", help="translate a text with what is installed")
+    translate.add_argument("text", metavar="TEXT")
+    translate.add_argument("--from", dest="source", metavar="LANGUAGE", help="language of TEXT (default: identified)")
+    translate.add_argument("--to", dest="target", default="en", metavar="LANGUAGE", help="default: en")
+    translate.add_argument("--beam", type=int, default=1, metavar="N", help="width of the search (default: 1)")
+    translate.add_argument("--packs", type=Path, metavar="DIR", help="the pack store")
+    languages = commands.add_parser("languages", help="show what works offline, per direction")
+    languages.add_argument("--check", action="store_true", help="also try one text per direction")
+    languages.add_argument("--packs", type=Path, metavar="DIR", help="the pack store")
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--database", type=Path, metavar="F", help="SQLite file with ledger and translations")
+    parser.add_argument("--config", type=Path, metavar="F", help="TOML file of settings")
+
+
+def _settings(options: argparse.Namespace) -> PhoneSettings:
+    overrides: dict[str, object] = {
+        name: value for name in _FROM_COMMAND_LINE if (value := getattr(options, name, None)) is not None
+    }
+    if getattr(options, "no_cloud", False):
+        overrides["cloud"] = None
+    if getattr(options, "events_content", False):
+        overrides["events_content"] = True
+    return load_settings(options.config, **overrides)
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    if options.show_settings:
+        print(show(settings))
+        return 0
+    from phone.serve import serve
+
+    def say(line: str) -> None:
+        print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)
+
+    return asyncio.run(serve(settings, clock=SystemClock(), say=say))
+
+
+def _ledger(options: argparse.Namespace) -> int:
+    from phone.database import Database
+    from phone.ledger import Ledger
+
+    if options.limit < 1:
+        raise UsageError("--limit must be at least 1")
+    path = _settings(options).database_path()
+    if not path.exists():
+        print(f"nothing is recorded: there is no {path}", file=sys.stderr)
+        return 0
+    database = Database(path, read_only=True)
+    try:
+        ledger = Ledger(database, clock=SystemClock())
+        entries = ledger.entries(limit=options.limit)
+        today = ledger.bytes_today()
+    finally:
+        database.close()
+    if options.json:
+        for entry in entries:
+            print(json.dumps(asdict(entry), ensure_ascii=False))
+        return 0
+    for entry in reversed(entries):
+        when = datetime.fromtimestamp(entry.wall_time, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        left = f"{entry.bytes_out:>7} B left" if entry.escalate else "   stayed here"
+        result = f" -> {entry.outcome.value}" if entry.escalate else ""
+        print(f"{when}  frame {entry.frame_id} sign {entry.region_id}  {left}  {entry.reason}{result}")
+    print(f"{len(entries)} decisions shown; {today} bytes left the phone today (UTC)")
+    return 0
+
+
+def _consent(options: argparse.Namespace) -> int:
+    from phone.database import Database
+    from phone.ledger import Consent
+
+    if not 0 < options.minutes <= 60 * 24 * 365:
+        raise UsageError("--minutes must be more than 0 and at most a year")
+    database = Database(_settings(options).database_path())
+    try:
+        consent = Consent(database, clock=SystemClock())
+        if options.withdraw:
+            consent.withdraw()
+            print("the consent is withdrawn")
+            return 0
+        until = consent.give(seconds=options.minutes * 60)
+    finally:
+        database.close()
+    shown = datetime.fromtimestamp(until, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    print(f'strips may go to the cloud until {shown}, where the switch cloud_use is "ask"')
+    return 0
+
+
+def _translate(options: argparse.Namespace) -> int:
+    from phone.reading import load_translators, to_meaning
+    from shared.models.calibration import Calibration
+    from shared.models.packs import PackStore, default_store_root
+    from shared.models.phrasebook import Phrasebook
+    from shared.models.sign_translation import SignTranslator, TranslationEngine
+
+    text, source, target = options.text.strip(), options.source, options.target
+    if not 0 < len(text) <= MAX_TEXT_CHARACTERS:
+        raise UsageError(f"TEXT must have 1 to {MAX_TEXT_CHARACTERS} characters")
+    if not 1 <= options.beam <= 16:
+        raise UsageError("--beam must be 1 to 16")
+    for code in filter(None, (source, target)):
+        if len(code) != 2 or not code.isascii() or not code.islower():
+            raise UsageError(f"{code!r} is no language", hint="write a lower-case ISO 639-1 code, such as pt")
+    store = PackStore(options.packs or default_store_root())
+    translator = SignTranslator(Phrasebook.builtin(), load_translators(store, target=target))
+    result = translator.translate_sign(text.splitlines(), source=source, target=target, beam=options.beam)
+    if result.engine is TranslationEngine.NONE:
+        if result.source is None:
+            raise DirectionUnsupported("the language of this text is not clear", hint="say it with --from")
+        raise DirectionUnsupported(f"nothing installed translates {result.source} to {target}", hint=_INSTALL_HINT)
+    meaning = to_meaning(result, Calibration.builtin())
+    print(meaning.translation)
+    pack = f" {meaning.pack_name} {meaning.pack_version}".rstrip()
+    partly = "; partly untranslated" if meaning.reason is not None else ""
+    print(
+        f"({meaning.source or 'no language'} to {target}, {meaning.engine.value}{pack}, "
+        f"confidence {meaning.confidence:.2f}, language {meaning.language:.2f}{partly})"
+    )
+    return 0
+
+
+def _languages(options: argparse.Namespace) -> int:
+    from phone.languages import describe, offline_directions
+    from phone.reading import load_translators
+    from shared.models.manifest import Task
+    from shared.models.packs import PackStore, default_store_root
+    from shared.models.phrasebook import Phrasebook
+    from shared.models.recognition import TextRecogniser
+    from shared.models.sign_translation import SignTranslator
+
+    store = PackStore(options.packs or default_store_root())
+    manifests = store.installed()
+    phrasebook = Phrasebook.builtin()
+    alphabets = {
+        manifest.name: TextRecogniser.load(store.get(manifest.name)).alphabet
+        for manifest in manifests
+        if manifest.task is Task.RECOGNITION
+    }
+    translator = SignTranslator(phrasebook, load_translators(store)) if options.check else None
+    for direction in offline_directions(manifests, phrasebook, alphabets):
+        print(describe(direction))
+        if translator is not None:
+            result = translator.translate_sign([direction.sample], source=direction.source, target=direction.target)
+            print(f"          {direction.sample} -> {result.translation or '(nothing)'} ({result.engine.value})")
+    if not any(manifest.task is Task.TRANSLATION for manifest in manifests):
+        print("no translator is installed; run: wayword-phone packs install")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(entry())

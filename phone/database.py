@@ -1,0 +1,236 @@
+"""The phone's one SQLite file: opening, migrating, and surviving a corrupt file or a full disk.
+
+A file that is no database, or a damaged one, is set aside as ``<name>.corrupt-N`` and a fresh one takes its place:
+what it held may be lost, the daemon goes on. A disk that is full or read-only raises `StorageError` and leaves the
+connection usable, so that the caller can go on without storing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from shared.errors import StorageError
+
+Value: TypeAlias = str | int | float | bytes | None
+Row: TypeAlias = tuple[Value, ...]
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE ledger (
+        id INTEGER PRIMARY KEY,
+        wall_time REAL NOT NULL,
+        frame_id INTEGER NOT NULL,
+        region_id INTEGER NOT NULL,
+        escalate INTEGER NOT NULL,
+        rule TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        gain REAL NOT NULL,
+        price REAL NOT NULL,
+        bytes_out INTEGER NOT NULL,
+        outcome TEXT NOT NULL,
+        cloud_ms REAL,
+        recognition REAL NOT NULL,
+        script REAL NOT NULL,
+        language REAL NOT NULL,
+        translation REAL NOT NULL,
+        engine TEXT NOT NULL,
+        source TEXT NOT NULL,
+        target TEXT NOT NULL,
+        text TEXT
+    );
+    CREATE INDEX ledger_by_time ON ledger (wall_time);
+    CREATE TABLE translations (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL,
+        used INTEGER NOT NULL
+    );
+    CREATE INDEX translations_by_use ON translations (used);
+    CREATE TABLE consent (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        until REAL NOT NULL
+    );
+    """,
+)
+"""Script number N brings a file from schema version N to N + 1. Only ever append."""
+
+_BUSY_TIMEOUT_S: Final = 0.5
+"""How long to wait for another process (`wayword-phone ledger`) to let go of the file."""
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class Database:
+    """One connection to the phone's database, for the event loop and the thread that reads signs alike.
+
+    Args:
+        path: the file; its folder is made when missing.
+        on_set_aside: called with the new name of a corrupt file that was set aside.
+        max_pages: cap on the size of the file, in pages of 4096 bytes; None for SQLite's own.
+        read_only: look at a file that a daemon may be using; nothing is made, migrated or set aside.
+
+    Raises:
+        StorageError: the file cannot be opened or made, or a newer version of Wayword wrote it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        on_set_aside: Callable[[Path], None] | None = None,
+        max_pages: int | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self._path = path
+        self._on_set_aside = on_set_aside
+        self._max_pages = max_pages
+        self._read_only = read_only
+        self._lock = threading.Lock()
+        try:
+            if not read_only:
+                path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._cannot("use", error) from error
+        self._connection = self._open_or_replace()
+
+    @property
+    def path(self) -> Path:
+        """Where the database is."""
+        return self._path
+
+    def execute(self, statement: str, values: Sequence[Value] = ()) -> int:
+        """Run one statement that changes something, in a transaction of its own.
+
+        Returns:
+            The row id of an INSERT, and what SQLite says for other statements.
+
+        Raises:
+            StorageError: the disk is full or read-only, or the file stays locked.
+        """
+        with self._lock:
+            try:
+                return self._execute(statement, values)
+            except sqlite3.Error as error:
+                if not _is_damage(error):
+                    raise self._cannot("write", error) from error
+            self._replace()
+            try:
+                return self._execute(statement, values)
+            except sqlite3.Error as error:
+                raise self._cannot("write", error) from error
+
+    def query(self, statement: str, values: Sequence[Value] = ()) -> list[Row]:
+        """Rows of a SELECT.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        with self._lock:
+            try:
+                return self._connection.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                if not _is_damage(error):
+                    raise self._cannot("read", error) from error
+            self._replace()
+            try:
+                return self._connection.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                raise self._cannot("read", error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _execute(self, statement: str, values: Sequence[Value]) -> int:
+        with self._connection:
+            return self._connection.execute(statement, values).lastrowid or 0
+
+    def _open_or_replace(self) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except sqlite3.Error as error:
+            if not _is_damage(error) or self._read_only:
+                raise self._cannot("open", error) from error
+        self._set_aside()
+        try:
+            return self._open()
+        except sqlite3.Error as error:
+            raise self._cannot("open", error) from error
+
+    def _replace(self) -> None:
+        if self._read_only:
+            raise StorageError(f"the database {self._path} is damaged")
+        self._connection.close()
+        self._connection = self._open_or_replace()
+
+    def _open(self) -> sqlite3.Connection:
+        # `_lock` keeps one thread's transaction apart from another's.
+        uri = f"{self._path.absolute().as_uri()}?mode={'ro' if self._read_only else 'rwc'}"
+        connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
+        try:
+            if self._read_only:
+                self._check_version(connection, oldest=len(MIGRATIONS))
+                return connection
+            connection.execute("PRAGMA journal_mode = WAL")
+            # With WAL, NORMAL may lose the last rows to a power cut, but never damages the file.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            if self._max_pages is not None:
+                connection.execute(f"PRAGMA max_page_count = {int(self._max_pages)}")
+            if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise _Damaged("quick_check found damage")
+            self._migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_version(self, connection: sqlite3.Connection, *, oldest: int) -> int:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > len(MIGRATIONS):
+            raise StorageError(
+                f"the database {self._path} is of schema version {version}, written by a newer Wayword",
+                hint="update Wayword, or give another file with --database",
+            )
+        if version < oldest:
+            raise StorageError(f"{self._path} is no database of this version", hint="start the daemon on it once")
+        return version
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        version = self._check_version(connection, oldest=0)
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+
+    def _set_aside(self) -> None:
+        number = 1
+        while (aside := self._path.with_name(f"{self._path.name}.corrupt-{number}")).exists():
+            number += 1
+        try:
+            self._path.rename(aside)
+            # A write-ahead log that outlives its database would be replayed into the fresh one.
+            for suffix in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._cannot("set aside", error) from error
+        if self._on_set_aside is not None:
+            self._on_set_aside(aside)
+
+    def _cannot(self, do: str, error: sqlite3.Error | OSError) -> StorageError:
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        return StorageError(
+            f"cannot {do} the database {self._path}: {what}",
+            hint="free some disk space or give another file with --database",
+        )
+
+
+class _Damaged(sqlite3.DatabaseError):
+    """`PRAGMA quick_check` reports damage as a row, not as an error."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    # The low byte is the primary result code (sqlite.org/rescode.html).
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGED

@@ -1,0 +1,187 @@
+"""Puts the phone daemon together and runs it until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from phone.battery import Battery, read_battery
+from phone.cache import TranslationCache
+from phone.cascade.policy import Recogniser
+from phone.central import CentralLink
+from phone.cloud import CallPolicy, CloudClient
+from phone.daemon import PhoneDaemon
+from phone.database import Database
+from phone.ledger import Consent, Ledger
+from phone.reading import LocalReader, ReaderOptions, choose_recogniser, installed_recognisers
+from phone.settings import PhoneSettings
+from shared.clock import Clock
+from shared.errors import StorageError
+from shared.events import EventLog
+from shared.link import Link
+from shared.models.packs import PackStore, default_store_root
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C, as shells expect."""
+
+Say = Callable[[str], None]
+
+
+class ForgivingEventLog(EventLog):
+    """An event log that a full disk silences instead of ending the daemon.
+
+    Args:
+        path: see `EventLog`.
+        clock: see `EventLog`.
+        content: see `EventLog`.
+        say: told once that events are being lost.
+    """
+
+    def __init__(self, path: Path | None, *, clock: Clock, content: bool, say: Say) -> None:
+        super().__init__(path, tier="phone", clock=clock, content=content)
+        self._say = say
+        self._lost = 0
+
+    def write(self, event: str, /, *, content: Mapping[str, object] | None = None, **fields: object) -> None:
+        """See `EventLog.write`; never raises for the disk."""
+        try:
+            super().write(event, content=content, **fields)
+        except StorageError as error:
+            self._warn(str(error))
+
+    def close(self) -> None:
+        """See `EventLog.close`; what could not be written before is tried once more, and given up."""
+        try:
+            super().close()
+        except OSError as error:
+            self._warn(f"cannot finish the event log: {error.strerror}")
+
+    def _warn(self, problem: str) -> None:
+        self._lost += 1
+        if self._lost == 1:
+            self._say(f"warning: {problem}; the daemon goes on without it")
+
+
+async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link | None = None) -> int:
+    """Answer the glasses until SIGTERM (0) or Ctrl-C (130).
+
+    Args:
+        settings: of the daemon.
+        clock: of every wait and deadline.
+        say: prints a line for people.
+        link: instead of Bluetooth.
+
+    Raises:
+        WaywordError: the daemon cannot start: a pack, the database, the radio.
+    """
+    stop = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        events = ForgivingEventLog(settings.events, clock=clock, content=settings.events_content, say=say)
+        stack.callback(events.close)
+        database = _open_database(settings, events, say)
+        stack.callback(database.close)
+
+        def battery() -> Battery:
+            return read_battery() if settings.battery is None else Battery(settings.battery, charging=False)
+
+        store = PackStore(settings.packs or default_store_root())
+        installed = installed_recognisers(store)
+
+        def choose(now: Battery) -> Recogniser:
+            return choose_recogniser(settings.recogniser, battery=now, installed=installed)
+
+        cache = TranslationCache(
+            database,
+            clock=clock,
+            max_entries=settings.remembered_translations,
+            on_error=lambda error: events.write("storage_failed", reason=str(error)),
+        )
+        loading = asyncio.create_task(asyncio.to_thread(_load_reader, store, settings, clock, cache, choose(battery())))
+        await asyncio.wait((loading, stop), return_when=asyncio.FIRST_COMPLETED)
+        if stop.done():
+            return stop.result()
+        reader = await loading
+        cloud = _cloud(settings, clock)
+        if cloud is not None:
+            stack.push_async_callback(cloud.close)
+        if link is None:
+            link = await _bluetooth(clock, events, say, battery)
+        stack.push_async_callback(link.close)
+        daemon = PhoneDaemon(
+            link=link,
+            reader=reader,
+            choose_recogniser=choose,
+            cloud=cloud,
+            ledger=Ledger(database, clock=clock, keep_text=settings.ledger_text),
+            consent=Consent(database, clock=clock),
+            battery=battery,
+            settings=settings,
+            clock=clock,
+            events=events,
+        )
+        events.write("started", recogniser=choose(battery()).value, cloud=settings.cloud is not None)
+        running = asyncio.create_task(daemon.run())
+        await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            events.write("stopped", refused_objects=daemon.refused_objects)
+            return stop.result()
+        running.result()
+        return 0
+
+
+def _stop_on_signals() -> asyncio.Future[int]:
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[int] = loop.create_future()
+
+    def settle(code: int) -> None:
+        if not stop.done():
+            stop.set_result(code)
+
+    loop.add_signal_handler(signal.SIGTERM, settle, 0)
+    loop.add_signal_handler(signal.SIGINT, settle, INTERRUPTED)
+    return stop
+
+
+def _open_database(settings: PhoneSettings, events: EventLog, say: Say) -> Database:
+    def set_aside(aside: Path) -> None:
+        events.write("database_set_aside", aside=str(aside))
+        say(f"warning: the database was damaged; it was set aside as {aside}, and a fresh one begun")
+
+    return Database(settings.database_path(), on_set_aside=set_aside)
+
+
+def _load_reader(
+    store: PackStore, settings: PhoneSettings, clock: Clock, cache: TranslationCache, recogniser: Recogniser
+) -> LocalReader:
+    options = ReaderOptions(target=settings.target, expected=settings.expected_languages)
+    reader = LocalReader(store, options=options, clock=clock, cache=cache)
+    reader.warm_up(recogniser)
+    return reader
+
+
+def _cloud(settings: PhoneSettings, clock: Clock) -> CloudClient | None:
+    if settings.cloud is None:
+        return None
+    return CloudClient(
+        settings.cloud,
+        clock=clock,
+        policy=CallPolicy(deadline=settings.cloud_deadline_s),
+        tls=settings.cloud_tls,
+        certificate_authority=settings.cloud_certificate_authority,
+    )
+
+
+async def _bluetooth(clock: Clock, events: EventLog, say: Say, battery: Callable[[], Battery]) -> CentralLink:
+    def status(line: str) -> None:
+        events.write("link", status=line)
+        say(line)
+
+    link = CentralLink(clock=clock, name="phone", battery_percent=lambda: battery().percent, on_status=status)
+    await link.start()
+    return link

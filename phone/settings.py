@@ -1,0 +1,144 @@
+"""Every setting of the phone, in one typed class: command line over environment over TOML file over defaults."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import platformdirs
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from phone.cascade.privacy import CloudUse
+from shared.errors import UsageError
+
+
+class RecogniserChoice(StrEnum):
+    """Which recogniser the wearer wants."""
+
+    AUTO = "auto"
+    """Small where it is installed, tiny while the battery is low."""
+    TINY = "tiny"
+    SMALL = "small"
+
+
+def _language(code: str) -> str:
+    if len(code) != 2 or not code.isascii() or not code.isalpha() or not code.islower():
+        raise ValueError("a language is a lower-case ISO 639-1 code, such as en")
+    return code
+
+
+Language = Annotated[str, AfterValidator(_language)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class PhoneSettings(BaseSettings):
+    """Settings of the phone daemon. Environment variables are prefixed with ``WAYWORD_PHONE_``; times in seconds.
+
+    Attributes:
+        cloud: HOST:PORT of the cloud; None for none.
+        cloud_use: the privacy switch: "never", "ask" (while `wayword-phone consent` lasts) or "allow".
+        cloud_tls: whether the channel to the cloud is encrypted; None: unless the cloud runs on this machine.
+        cloud_certificate_authority: PEM file that signs the cloud's certificate; None for the system's.
+        cloud_deadline_s: longest wait for the cloud, its retry included.
+        cloud_calls: calls to the cloud under way at once.
+        cloud_frames: whether a whole frame may leave when no line could be cut out of it.
+        daily_budget_bytes: bytes that may leave in one day (UTC).
+        database: the SQLite file with ledger and translations; None for the user's own.
+        ledger_text: whether the ledger also keeps what the signs said.
+        remembered_translations: translations kept in the cache.
+        target: language to translate into.
+        expected_languages: languages likely on signs here; they help to identify short text.
+        recogniser: "auto", "tiny" or "small".
+        packs: folder of the pack store; None for the default one.
+        battery: percent to assume; None to ask the machine.
+        answer_life_s: how long after its arrival a strip is still worth answering.
+        waiting_strips: strips that may wait to be read; above it the oldest gives way.
+        remembered_strips: answered strips remembered, so that a strip sent again is answered at once.
+        events: event log, one JSON object a line; None for none.
+        events_content: whether the event log holds what the signs say.
+    """
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        env_prefix="WAYWORD_PHONE_", extra="forbid", frozen=True
+    )
+    toml_file: ClassVar[Path | None] = None
+
+    cloud: str | None = None
+    cloud_use: CloudUse = CloudUse.ALLOW
+    cloud_tls: bool | None = None
+    cloud_certificate_authority: Path | None = None
+    cloud_deadline_s: Annotated[float, Field(gt=0, le=60)] = 3.0
+    cloud_calls: Annotated[int, Field(ge=1, le=64)] = 4
+    cloud_frames: bool = False
+    daily_budget_bytes: Annotated[int, Field(ge=0)] = 20_000_000
+    database: Path | None = None
+    ledger_text: bool = False
+    remembered_translations: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    target: Language = "en"
+    expected_languages: tuple[Language, ...] = ()
+    recogniser: RecogniserChoice = RecogniserChoice.AUTO
+    packs: Path | None = None
+    battery: Annotated[int, Field(ge=0, le=100)] | None = None
+    answer_life_s: Positive = 20.0
+    waiting_strips: Annotated[int, Field(ge=1, le=1024)] = 48
+    remembered_strips: Annotated[int, Field(ge=1, le=10_000)] = 256
+    events: Path | None = None
+    events_content: bool = False
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line, then environment, then the TOML file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=cls.toml_file)
+
+    def database_path(self) -> Path:
+        """The SQLite file in use."""
+        return self.database or platformdirs.user_data_path("wayword") / "phone.sqlite3"
+
+
+def load_settings(config: Path | None = None, **overrides: object) -> PhoneSettings:
+    """Read the settings.
+
+    Args:
+        config: a TOML file; None for none.
+        overrides: values from the command line.
+
+    Raises:
+        UsageError: the file is missing or broken, or a value is not allowed.
+    """
+    if config is not None and not config.is_file():
+        raise UsageError(f"no settings file {config}")
+    source: type[PhoneSettings] = type("PhoneSettings", (PhoneSettings,), {"toml_file": config})
+    try:
+        return source(**overrides)  # type: ignore[arg-type]  # pydantic checks the values
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"setting {name}: {first['msg']}", hint="see: wayword-phone run --show-settings") from error
+    except SettingsError as error:
+        raise UsageError(f"a setting in the environment cannot be read: {error}") from error
+    except (ValueError, OSError) as error:
+        raise UsageError(f"cannot read the settings file {config}: {error}") from error
+
+
+def show(settings: PhoneSettings) -> str:
+    """The settings as a TOML document; unset ones are comments."""
+    lines = []
+    for name, value in settings.model_dump(mode="json").items():
+        lines.append(f"# {name} is not set" if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    return "\n".join(lines)

@@ -1,0 +1,112 @@
+"""Beam search over one decoder step, as marian does it with ``normalize: 1``.
+
+The beam starts with `width` hypotheses. One that ends leaves it, and the beam narrows by one; the search is over when
+the beam is empty or the length limit is reached. The best hypothesis has the highest mean log-probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.models.session import OnnxSession
+
+END_CANDIDATE: Final = 0
+"""Index of the end-of-sentence token among the candidates."""
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A decoded sentence.
+
+    Attributes:
+        candidates: indices into the candidate matrix, the end token included if it was reached.
+        log_probabilities: natural log of the probability of each.
+    """
+
+    candidates: tuple[int, ...]
+    log_probabilities: tuple[float, ...]
+
+    @property
+    def score(self) -> float:
+        """Mean log-probability: length normalisation with exponent 1."""
+        return sum(self.log_probabilities) / len(self.log_probabilities)
+
+    def extended(self, candidate: int, log_probability: float) -> Hypothesis:
+        """This hypothesis with one more token."""
+        return Hypothesis((*self.candidates, candidate), (*self.log_probabilities, log_probability))
+
+
+Step: TypeAlias = Callable[[Floats, list[Floats], int], tuple[Floats, npt.NDArray[np.int64], list[Floats]]]
+
+
+def session_step(session: OnnxSession, context: Mapping[str, Floats]) -> Step:
+    """Wraps the graph of `graph.build_step`; `context` holds the inputs that stay the same for a sentence."""
+
+    def step(embedded: Floats, cells: list[Floats], best: int) -> tuple[Floats, npt.NDArray[np.int64], list[Floats]]:
+        states = {f"cell_{layer}": cell for layer, cell in enumerate(cells, start=1)}
+        feeds: dict[str, npt.NDArray[Any]] = {
+            **context,
+            **states,
+            "embedded": embedded,
+            "best": np.array([best], np.int64),
+        }
+        log_probabilities, indices, *following = session.run(feeds)
+        return log_probabilities, indices, following
+
+    return step
+
+
+def beam_search(
+    step: Step, *, candidates: Floats, positions: Floats, layers: int, width: int, limit: int
+) -> Hypothesis:
+    """Decode one sentence.
+
+    Args:
+        step: takes embedded tokens (1, hypotheses, width of the network), SSRU states of the same shape for each layer
+            and a number n; returns the n best log-probabilities and candidate indices of each hypothesis and the new
+            states.
+        candidates: float32 (candidates, width of the network), embeddings of the tokens that may be decoded.
+        positions: float32 (at least limit, width of the network).
+        layers: decoder layers.
+        width: hypotheses kept; 1 is greedy decoding.
+        limit: most tokens to decode, at least 1.
+
+    Returns:
+        The best finished hypothesis; if none finished within the limit, the best unfinished one.
+    """
+    live = [Hypothesis((), ())]
+    finished: list[Hypothesis] = []
+    totals = np.zeros(1)
+    embedded = np.zeros((1, 1, candidates.shape[1]), np.float32)
+    cells = [embedded] * layers
+    width = min(width, len(candidates))
+    for position in positions[:limit]:
+        room = width - len(finished)
+        log_probabilities, indices, cells = step(embedded + position, cells, room)
+        scores = totals[:, None] + log_probabilities
+        ranked = np.argsort(-scores, axis=None, kind="stable")[:room]
+        parents, choices = np.unravel_index(ranked, scores.shape)
+        kept: list[int] = []
+        following: list[Hypothesis] = []
+        for rank, (parent, choice) in enumerate(zip(parents, choices, strict=True)):
+            candidate = int(indices[parent, choice])
+            hypothesis = live[parent].extended(candidate, float(log_probabilities[parent, choice]))
+            if candidate == END_CANDIDATE:
+                finished.append(hypothesis)
+            else:
+                following.append(hypothesis)
+                kept.append(rank)
+        live = following
+        if not live:
+            break
+        totals = scores[parents[kept], choices[kept]]
+        embedded = candidates[[hypothesis.candidates[-1] for hypothesis in live]][None]
+        cells = [cell[:, parents[kept]] for cell in cells]
+    return max(finished or live, key=lambda hypothesis: hypothesis.score)

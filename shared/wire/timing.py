@@ -1,0 +1,120 @@
+"""What the link measures: round trip, retransmission timeout, bulk window and goodput. Pure; times are seconds."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared import limits
+
+MIN_TIMEOUT_S: Final = 0.2
+"""Shortest retransmission timeout: two connection intervals of the slowest link planned for, twice over."""
+MAX_TIMEOUT_S: Final = 2.0
+INITIAL_TIMEOUT_S: Final = 1.0
+"""Before the first measurement (RFC 6298, 2.1)."""
+
+
+class RoundTrip:
+    """Smoothed round trip and retransmission timeout after RFC 6298, with Karn's rule left to the caller."""
+
+    def __init__(self) -> None:
+        self._smoothed: float | None = None
+        self._variation = 0.0
+        self._backoff = 1
+
+    @property
+    def smoothed(self) -> float | None:
+        """Seconds; None before the first sample."""
+        return self._smoothed
+
+    @property
+    def timeout(self) -> float:
+        """Seconds without progress after which the sender goes back."""
+        measured = None if self._smoothed is None else max(MIN_TIMEOUT_S, self._smoothed + 4 * self._variation)
+        return min(MAX_TIMEOUT_S, (measured or INITIAL_TIMEOUT_S) * self._backoff)
+
+    def sample(self, seconds: float) -> None:
+        """A fragment that was sent once was acknowledged after `seconds`."""
+        if self._smoothed is None:
+            self._smoothed, self._variation = seconds, seconds / 2
+        else:
+            self._variation += 0.25 * (abs(seconds - self._smoothed) - self._variation)
+            self._smoothed += 0.125 * (seconds - self._smoothed)
+        self._backoff = 1
+
+    def timed_out(self) -> None:
+        """Double the timeout until the next sample."""
+        self._backoff = min(self._backoff * 2, 16)
+
+    def progressed(self) -> None:
+        """The peer answers: no reason to wait longer than measured."""
+        self._backoff = 1
+
+
+class DelayWindow:
+    """Bulk fragments in flight, held so that they queue for about one connection interval and no longer.
+
+    A control frame waits behind the bulk that the radio has already been given. A fixed window that fills a fast link
+    makes it wait five intervals on a slow one, so the window follows the queueing delay as in LEDBAT (RFC 6817): it
+    grows while the round trip is near the shortest one seen lately and shrinks when it exceeds that by `TARGET_S`.
+    """
+
+    TARGET_S: Final = 0.030
+    MINIMUM: Final = 4
+    """Fewer would leave the receiver waiting for its acknowledgement timer."""
+    _START: Final = 6.0
+    _HISTORY_S: Final = 5.0
+
+    def __init__(self) -> None:
+        self._window = self._START
+        self._shortest: float | None = None
+        self._recent: float | None = None
+        self._turned_at = 0.0
+
+    @property
+    def fragments(self) -> int:
+        """Fragments that may be in flight, `MINIMUM`..`limits.WINDOW_FRAGMENTS`."""
+        return int(self._window)
+
+    def sample(self, seconds: float, fragments: int, now: float) -> None:
+        """`fragments` were acknowledged; the newest of them took `seconds`."""
+        # The shortest of this and the previous history period: old minima fade as the radio's interval changes.
+        if now - self._turned_at >= self._HISTORY_S:
+            self._shortest, self._recent, self._turned_at = self._recent, None, now
+        self._recent = seconds if self._recent is None else min(self._recent, seconds)
+        base = self._recent if self._shortest is None else min(self._shortest, self._recent)
+        off_target = (self.TARGET_S - (seconds - base)) / self.TARGET_S
+        step = max(-1.0, min(1.0, off_target)) * fragments / self._window
+        self._window = max(float(self.MINIMUM), min(float(limits.WINDOW_FRAGMENTS), self._window + step))
+
+
+class Goodput:
+    """Acknowledged payload bytes a second, counted only while something was in flight."""
+
+    _PERIOD_S: Final = 0.2
+    _WEIGHT: Final = 0.3
+
+    def __init__(self) -> None:
+        self._rate: float | None = None
+        self._bytes = 0
+        self._busy_s = 0.0
+        self._since: float | None = None
+
+    @property
+    def bytes_per_s(self) -> float | None:
+        """Exponentially smoothed; None until 0.2 s of sending have been seen."""
+        return self._rate
+
+    def update(self, acknowledged: int, *, busy: bool, now: float) -> None:
+        """Account for the time since the last call, in which `acknowledged` bytes were acknowledged."""
+        if self._since is not None:
+            self._busy_s += now - self._since
+            self._bytes += acknowledged
+        self._since = now if busy else None
+        if self._busy_s >= self._PERIOD_S:
+            rate = self._bytes / self._busy_s
+            self._rate = rate if self._rate is None else self._rate + self._WEIGHT * (rate - self._rate)
+            self._bytes, self._busy_s = 0, 0.0
+
+    def pause(self) -> None:
+        """The connection is gone: its silence is not slowness."""
+        self._since = None

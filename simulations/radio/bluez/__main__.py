@@ -1,0 +1,64 @@
+"""The façade process: ``python -m simulations.radio.bluez --hci tcp-client:127.0.0.1:PORT --bus unix:path=...``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from shared import cli
+from shared.errors import RadioError
+from simulations.radio.bluez.host import open_host
+from simulations.radio.bluez.service import BluezService, connect_bus
+from simulations.radio.child import announce_ready, until_parent_leaves
+
+ADDRESS: Final = "E0:57:41:59:57:4F"
+"""The phone's random static address (Core, Vol 6, Part B, 1.3.2.1): a phone keeps its address over a restart."""
+GOODBYE_S: Final = 2.0
+
+
+async def serve(hci: str, bus_address: str, address: str) -> None:
+    """Serve until the parent leaves.
+
+    Raises:
+        RadioError: the controller or the bus cannot be reached, or went away.
+    """
+    async with open_host(hci, address) as host:
+        bus = await connect_bus(bus_address)
+        try:
+            service = BluezService(bus, host)
+            await service.start()
+            announce_ready(name="org.bluez", address=address)
+            leaving = asyncio.ensure_future(until_parent_leaves())
+            bus_gone = asyncio.ensure_future(bus.wait_for_disconnect())  # type: ignore[no-untyped-call]
+            await asyncio.wait({leaving, bus_gone, host.lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not leaving.done():
+                leaving.cancel()
+                if bus_gone.done():
+                    raise RadioError("the bus went away")
+                async with asyncio.timeout(GOODBYE_S):
+                    await service.on_controller_lost()
+                raise RadioError("the controller went away")
+            leaving.result()
+            await service.stop()
+        finally:
+            bus.disconnect()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command body of ``python -m simulations.radio.bluez``."""
+    parser = argparse.ArgumentParser(prog="python -m simulations.radio.bluez", description="BlueZ façade on Bumble.")
+    parser.add_argument("--hci", required=True, help="Bumble transport name of the controller")
+    parser.add_argument("--bus", required=True, help="D-Bus address to serve org.bluez on")
+    parser.add_argument("--address", default=ADDRESS, help=f"random static address of the adapter (default {ADDRESS})")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    asyncio.run(serve(options.hci, options.bus, options.address))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run("bluez", main))

@@ -1,0 +1,219 @@
+"""GATT objects of a connected device: services, characteristics and descriptors."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from bumble.gatt_client import CharacteristicProxy, DescriptorProxy
+from dbus_fast import Variant
+
+from simulations.radio.bluez.errors import failed, in_progress, invalid_arguments, not_supported
+from simulations.radio.bluez.host import uuid_text
+from simulations.radio.bluez.objects import Call, Node, ObjectTree, Reply
+
+if TYPE_CHECKING:
+    from simulations.radio.bluez.device import RemoteDevice
+
+SERVICE: Final = "org.bluez.GattService1"
+CHARACTERISTIC: Final = "org.bluez.GattCharacteristic1"
+DESCRIPTOR: Final = "org.bluez.GattDescriptor1"
+
+MAX_VALUE_BYTES: Final = 512
+"""Longest attribute value (Core, Vol 3, Part F, 3.2.9)."""
+WRITE_COMMAND_OVERHEAD: Final = 3
+"""ATT opcode and handle before the value of a write command or a notification."""
+
+_FLAGS: Final = {
+    0x01: "broadcast",
+    0x02: "read",
+    0x04: "write-without-response",
+    0x08: "write",
+    0x10: "notify",
+    0x20: "indicate",
+    0x40: "authenticated-signed-writes",
+    0x80: "extended-properties",
+}
+"""Characteristic properties (Core, Vol 3, Part G, 3.3.1.1) by BlueZ's names."""
+
+
+def _offset(options: dict[str, Variant]) -> int:
+    offset = options.get("offset")
+    if offset is None:
+        return 0
+    if offset.signature != "q":
+        raise invalid_arguments()
+    return int(offset.value)
+
+
+class Service(Node):
+    """.../serviceXXXX."""
+
+    def __init__(self, path: str, uuid: str, device_path: str) -> None:
+        super().__init__(
+            path,
+            {
+                SERVICE: {
+                    "UUID": Variant("s", uuid),
+                    "Primary": Variant("b", True),
+                    "Device": Variant("o", device_path),
+                    "Includes": Variant("ao", []),
+                }
+            },
+        )
+        self.uuid = uuid
+
+
+class Characteristic(Node):
+    """.../charXXXX: values, and who is notified of them."""
+
+    def __init__(
+        self,
+        path: str,
+        proxy: CharacteristicProxy[bytes],
+        service_path: str,
+        att_mtu: int,
+        device: RemoteDevice,
+        tree: ObjectTree,
+    ) -> None:
+        self._flags = [name for bit, name in _FLAGS.items() if int(proxy.properties) & bit]
+        super().__init__(
+            path,
+            {
+                CHARACTERISTIC: {
+                    "UUID": Variant("s", uuid_text(proxy.uuid)),
+                    "Service": Variant("o", service_path),
+                    "Value": Variant("ay", b""),
+                    "Notifying": Variant("b", False),
+                    "Flags": Variant("as", self._flags),
+                    "MTU": Variant("q", att_mtu),
+                }
+            },
+        )
+        self._proxy = proxy
+        self._att_mtu = att_mtu
+        self._device = device
+        self._tree = tree
+        self._listeners: set[str] = set()
+        self._subscribing = asyncio.Lock()
+        self.offer(CHARACTERISTIC, "ReadValue", "a{sv}", self._read)
+        self.offer(CHARACTERISTIC, "WriteValue", "aya{sv}", self._write)
+        self.offer(CHARACTERISTIC, "StartNotify", "", self._start_notify)
+        self.offer(CHARACTERISTIC, "StopNotify", "", self._stop_notify)
+
+    async def _read(self, call: Call) -> Reply:
+        self._device.use(call.sender)
+        offset = _offset(call.body[0])
+        value = bytes(await self._device.transact(self._proxy.client.read_value(self._proxy.handle)))
+        if offset > len(value):
+            raise invalid_arguments("Invalid offset")
+        # A quirk of bluetoothd that clients see as a notification: a read updates the property.
+        self._tree.change(self.path, CHARACTERISTIC, {"Value": Variant("ay", value)})
+        return Reply("ay", (value[offset:],))
+
+    async def _write(self, call: Call) -> Reply:
+        self._device.use(call.sender)
+        value, options = bytes(call.body[0]), call.body[1]
+        kind = options.get("type")
+        if kind is not None and kind.signature != "s":
+            raise invalid_arguments()
+        if _offset(options):
+            raise invalid_arguments("Invalid offset")
+        with_response = "write" in self._flags if kind is None else kind.value != "command"
+        if ("write" if with_response else "write-without-response") not in self._flags:
+            raise not_supported()
+        if with_response and len(value) > MAX_VALUE_BYTES:
+            raise invalid_arguments("Invalid Length")
+        if not with_response and len(value) > self._att_mtu - WRITE_COMMAND_OVERHEAD:
+            raise failed("Failed to initiate write")
+        await self._device.transact(self._send(value, with_response))
+        return Reply()
+
+    async def _send(self, value: bytes, with_response: bool) -> None:
+        # In the order of the calls, and not before the link has room: the caller is not answered until then.
+        async with self._device.write_order:
+            await self._device.room()
+            client, handle = self._proxy.client, self._proxy.handle
+            if not with_response:
+                await client.write_value(handle, value, with_response=False)
+        if with_response:
+            await client.write_value(handle, value, with_response=True)
+
+    async def _start_notify(self, call: Call) -> Reply:
+        self._device.use(call.sender)
+        if not {"notify", "indicate"} & set(self._flags):
+            raise not_supported()
+        if call.sender in self._listeners:
+            raise in_progress("Already notifying")
+        async with self._subscribing:
+            if not self._listeners:
+                await self._device.transact(self._proxy.client.subscribe(self._proxy, self._on_value))
+            self._listeners.add(call.sender)
+        self._tree.change(self.path, CHARACTERISTIC, {"Notifying": Variant("b", True)})
+        return Reply()
+
+    async def _stop_notify(self, call: Call) -> Reply:
+        if call.sender not in self._listeners:
+            raise failed("No notify session started")
+        await self.on_client_gone(call.sender)
+        return Reply()
+
+    async def on_client_gone(self, client: str) -> None:
+        """End the notifications of one client; those of the others go on.
+
+        Raises:
+            BluezError: the device refused, or went.
+        """
+        if client not in self._listeners:
+            return
+        self._listeners.discard(client)
+        async with self._subscribing:
+            if not self._listeners:
+                await self._device.transact(self._proxy.client.unsubscribe(self._proxy, self._on_value))
+                self._tree.change(self.path, CHARACTERISTIC, {"Notifying": Variant("b", False)})
+
+    def _on_value(self, value: bytes) -> None:
+        self._tree.change(self.path, CHARACTERISTIC, {"Value": Variant("ay", bytes(value))}, force=True)
+
+
+class Descriptor(Node):
+    """.../descXXXX."""
+
+    def __init__(
+        self, path: str, proxy: DescriptorProxy, characteristic_path: str, device: RemoteDevice, tree: ObjectTree
+    ) -> None:
+        super().__init__(
+            path,
+            {
+                DESCRIPTOR: {
+                    "UUID": Variant("s", uuid_text(proxy.type)),
+                    "Characteristic": Variant("o", characteristic_path),
+                    "Value": Variant("ay", b""),
+                }
+            },
+        )
+        self._proxy = proxy
+        self._device = device
+        self._tree = tree
+        self.offer(DESCRIPTOR, "ReadValue", "a{sv}", self._read)
+        self.offer(DESCRIPTOR, "WriteValue", "aya{sv}", self._write)
+
+    async def _read(self, call: Call) -> Reply:
+        self._device.use(call.sender)
+        offset = _offset(call.body[0])
+        value = bytes(await self._device.transact(self._read_value()))
+        if offset > len(value):
+            raise invalid_arguments("Invalid offset")
+        self._tree.change(self.path, DESCRIPTOR, {"Value": Variant("ay", value)})
+        return Reply("ay", (value[offset:],))
+
+    async def _read_value(self) -> Any:
+        return await self._proxy.client.read_value(self._proxy.handle)
+
+    async def _write(self, call: Call) -> Reply:
+        self._device.use(call.sender)
+        value = bytes(call.body[0])
+        if len(value) > MAX_VALUE_BYTES or _offset(call.body[1]):
+            raise invalid_arguments("Invalid Length" if len(value) > MAX_VALUE_BYTES else "Invalid offset")
+        await self._device.transact(self._proxy.client.write_value(self._proxy.handle, value, with_response=True))
+        return Reply()

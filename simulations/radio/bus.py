@@ -1,0 +1,97 @@
+"""A private D-Bus system bus: its own dbus-daemon, configuration and socket in a temporary folder.
+
+``python -m simulations.radio.bus CONFIG PARENT_PID`` becomes (``exec``) a dbus-daemon that the kernel ends with its
+parent; dbus-daemon itself follows no pipe.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+from xml.sax.saxutils import escape
+
+from shared import cli
+from shared.errors import RadioError, UsageError
+
+PROGRAM: Final = "dbus-daemon"
+MAX_SOCKET_PATH: Final = 107
+"""Longest path of a unix socket on Linux, in bytes (unix(7): 108 with the final zero)."""
+_PR_SET_PDEATHSIG: Final = 1
+"""prctl(2): the signal this process gets when the thread that made it ends; survives execve."""
+
+_CONFIG: Final = """\
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow own="org.bluez"/>
+    <allow user="*"/>
+    <allow send_destination="*" eavesdrop="false"/>
+    <allow receive_sender="*"/>
+  </policy>
+</busconfig>
+"""
+
+
+def find_dbus_daemon() -> str:
+    """Path of the dbus-daemon program.
+
+    Raises:
+        RadioError: it is not installed.
+    """
+    # Debian keeps it in /usr/bin; some distributions in a folder that is only on root's path.
+    program = shutil.which(PROGRAM) or shutil.which(PROGRAM, path="/usr/libexec:/usr/sbin:/sbin")
+    if program is None:
+        raise RadioError(
+            f"{PROGRAM} is not installed", hint="install the dbus-daemon package (Debian: apt install dbus-daemon)"
+        )
+    return program
+
+
+def write_config(folder: Path) -> tuple[Path, str]:
+    """Write the configuration of a bus that listens in `folder`.
+
+    Returns:
+        The configuration file, and the address of the bus for DBUS_SYSTEM_BUS_ADDRESS.
+
+    Raises:
+        RadioError: the folder's path is too long for a socket, or it cannot be written.
+    """
+    socket = folder / "bus"
+    if len(os.fsencode(socket)) > MAX_SOCKET_PATH:
+        raise RadioError(f"the path {socket} is too long for a socket", hint="set TMPDIR to a shorter folder")
+    config = folder / "bus.conf"
+    try:
+        config.write_text(_CONFIG.format(socket=escape(str(socket))), encoding="utf-8")
+    except OSError as error:
+        raise RadioError(f"cannot write {config}: {error.strerror}") from error
+    return config, f"unix:path={socket}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Become a dbus-daemon that ends with its parent."""
+    match list(sys.argv[1:] if arguments is None else arguments):
+        case [config, parent] if parent.isdecimal():
+            pass
+        case _:
+            raise UsageError("the private bus needs its configuration file and its parent's process id")
+    program = find_dbus_daemon()
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
+        raise RadioError(f"cannot follow the parent process: {os.strerror(ctypes.get_errno())}")
+    if os.getppid() != int(parent):
+        return 0  # the parent ended before it could be followed
+    arguments = [program, f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog", "--print-address=1"]
+    return os.execv(program, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run("bus", main))

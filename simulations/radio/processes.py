@@ -1,0 +1,307 @@
+"""Starts the radio's processes (private D-Bus, emulated air, org.bluez façade) and ends them, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from shared.errors import RadioError
+from simulations.radio.bus import find_dbus_daemon, write_config
+from simulations.radio.profile import LinkProfile
+
+READY_S: Final = 20.0
+"""A child is ready within this time or the radio does not start."""
+COMMAND_S: Final = 5.0
+"""A child answers a command within this time."""
+STOP_S: Final = 3.0
+"""A child that has not left this long after its pipe closed is killed."""
+MAX_REPLY_BYTES: Final = 4096
+
+
+class _Child:
+    """One child process, its pipes and its log."""
+
+    def __init__(self, name: str, arguments: list[str], *, folder: Path, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self._log = folder / f"{name}.log"
+        self._buffer = b""
+        with self._log.open("wb") as log:
+            try:
+                # Its own session, so that Ctrl-C reaches only the parent, which then ends the children in order.
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=environment,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise RadioError(f"the radio's {name} cannot start: {error.strerror}") from error
+
+    def read_line(self, seconds: float) -> str:
+        """Next line of its standard output.
+
+        Raises:
+            RadioError: it ended, or said nothing in time.
+        """
+        deadline = time.monotonic() + seconds
+        assert self.process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise RadioError(f"the radio's {self.name} did not answer within {seconds:g} s")
+                chunk = os.read(self.process.stdout.fileno(), MAX_REPLY_BYTES)
+                if not chunk or len(self._buffer) > MAX_REPLY_BYTES:
+                    raise RadioError(f"the radio's {self.name} ended", hint=self._last_words())
+                self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode(errors="replace")
+
+    def command(self, line: str) -> None:
+        """Send a line and wait until it is done.
+
+        Raises:
+            RadioError: it ended, or did not answer.
+        """
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(line.encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            raise RadioError(f"the radio's {self.name} ended", hint=self._last_words()) from error
+        self.read_line(COMMAND_S)
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            if lines:
+                return f"it said: {lines[-1][:300]}"
+        return ""
+
+    def ask_to_end(self) -> None:
+        """Close its pipe, which ends our own children, and signal it, which ends dbus-daemon."""
+        with contextlib.suppress(OSError):  # a pipe with unsent bytes to a dead child
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+        self.process.terminate()
+
+    def end(self, deadline: float) -> None:
+        """Wait for it until `deadline` (monotonic), then kill it."""
+        try:
+            self.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self.kill()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        self.process.kill()
+        self.process.wait()
+
+
+class RadioProcesses:
+    """The emulated radio, as a context manager (``with`` or ``async with``).
+
+    Inside the context a Bumble host (the glasses) finds its controller at `glasses_hci`, and any BlueZ client (the
+    phone, through bleak) finds an adapter on the D-Bus at `dbus_address`. All processes end with the context; if this
+    process is killed they end too, by their pipes and, for dbus-daemon, by the parent-death signal. That signal follows
+    the *thread* that enters the context, so enter it from a thread that outlives it (the event loop's, say).
+
+    Args:
+        profile: rate and interval of the air.
+        log_folder: where the children's logs are kept; None: with the temporary files, gone at the end.
+
+    Raises:
+        RadioError: on entry, when a process cannot start; the message says which and why.
+    """
+
+    def __init__(self, profile: LinkProfile | None = None, *, log_folder: Path | None = None) -> None:
+        self._profile = profile or LinkProfile()
+        self._log_folder = log_folder
+        self._folder: Path | None = None
+        self._children: dict[str, _Child] = {}
+        self._lock = threading.Lock()
+        self._ending = False
+        self._dbus_address = ""
+        self._ports: list[int] = []
+
+    # What others need to know -------------------------------------------------------------------------
+
+    @property
+    def profile(self) -> LinkProfile:
+        """Rate and interval of the air."""
+        return self._profile
+
+    @property
+    def dbus_address(self) -> str:
+        """Value for DBUS_SYSTEM_BUS_ADDRESS."""
+        return self._dbus_address
+
+    @property
+    def glasses_hci(self) -> str:
+        """Bumble transport name of the glasses' controller, such as "tcp-client:127.0.0.1:40123"."""
+        return f"tcp-client:127.0.0.1:{self._ports[0]}"
+
+    def phone_environment(self) -> dict[str, str]:
+        """This process's environment with the D-Bus address, for a phone daemon started as a child."""
+        return {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": self._dbus_address}
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by name: "bus", "air", "bluez"."""
+        return {name: child.process.pid for name, child in self._children.items()}
+
+    def check(self) -> None:
+        """Make sure that every process still runs.
+
+        Raises:
+            RadioError: one has ended; the message says which.
+        """
+        for child in self._children.values():
+            if (code := child.process.poll()) is not None:
+                raise RadioError(f"the radio's {child.name} ended with code {code}", hint=child._last_words())
+
+    # Faults for tests ---------------------------------------------------------------------------------
+
+    def cut_air(self) -> None:
+        """Begin an outage: nothing crosses the air; connections end after their supervision timeout.
+
+        Raises:
+            RadioError: the air has ended.
+        """
+        self._children["air"].command("cut")
+
+    def restore_air(self) -> None:
+        """End an outage; connections that survived go on.
+
+        Raises:
+            RadioError: the air has ended.
+        """
+        self._children["air"].command("restore")
+
+    def kill_air(self) -> None:
+        """Kill the air with SIGKILL: both hosts lose their controllers."""
+        self._children["air"].kill()
+
+    def kill_bluez(self) -> None:
+        """Kill the façade with SIGKILL: the phone loses org.bluez, the glasses their central."""
+        self._children["bluez"].kill()
+
+    def restart_bluez(self) -> None:
+        """Start the façade again after `kill_bluez`.
+
+        Raises:
+            RadioError: it cannot start.
+        """
+        old = self._children.pop("bluez")
+        old.ask_to_end()
+        old.end(time.monotonic() + STOP_S)
+        self._start_bluez()
+
+    # Start and end ------------------------------------------------------------------------------------
+
+    def _spawn(self, name: str, arguments: list[str]) -> _Child:
+        with self._lock:
+            if self._ending or self._folder is None:
+                raise RadioError("the radio is ending")
+            folder = self._log_folder or self._folder
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+            child = self._children[name] = _Child(name, arguments, folder=folder, environment=environment)
+            return child
+
+    def _launch(self) -> None:
+        """Start what has no need to wait for others. Runs on the thread that enters the context."""
+        find_dbus_daemon()
+        self._folder = Path(tempfile.mkdtemp(prefix="wayword-radio-"))
+        config, self._dbus_address = write_config(self._folder)
+        self._spawn("bus", ["simulations.radio.bus", str(config), str(os.getpid())])
+        link = f"--link={self._profile}"
+        self._spawn("air", ["simulations.radio.air", "--controllers=2", link, f"--scratch={self._folder}"])
+
+    def _connect(self) -> None:
+        """Wait for the first children, then start the façade on them."""
+        self._children["bus"].read_line(READY_S)
+        self._ports = self._ready("air")["ports"]
+        self._start_bluez()
+
+    def _start_bluez(self) -> None:
+        hci = f"tcp-client:127.0.0.1:{self._ports[1]}"
+        self._spawn("bluez", ["simulations.radio.bluez", f"--hci={hci}", f"--bus={self._dbus_address}"])
+        self._ready("bluez")
+
+    def _ready(self, name: str) -> dict[str, list[int]]:
+        line = self._children[name].read_line(READY_S)
+        try:
+            facts: dict[str, list[int]] = json.loads(line)
+        except ValueError as error:
+            raise RadioError(f"the radio's {name} said {line[:100]!r} instead of being ready") from error
+        return facts
+
+    def close(self) -> None:
+        """End all processes and remove the temporary files; safe to call twice."""
+        with self._lock:
+            self._ending = True
+        deadline = time.monotonic() + STOP_S
+        try:
+            # The façade first, so that it can say goodbye on the bus and on the air.
+            for name in ("bluez", "air", "bus"):
+                if (child := self._children.get(name)) is not None:
+                    child.ask_to_end()
+                    child.end(deadline)
+        finally:
+            for child in self._children.values():
+                child.process.kill()
+                child.process.wait()
+            self._children.clear()
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self._launch()
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        connecting: asyncio.Future[None] | None = None
+        try:
+            self._launch()
+            connecting = asyncio.ensure_future(asyncio.to_thread(self._connect))
+            await asyncio.shield(connecting)
+        except BaseException:
+            self.close()  # ends the children, which ends the waiting thread
+            if connecting is not None:
+                await asyncio.wait({connecting})
+                connecting.exception()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A few milliseconds when the children are well, at most STOP_S when not; and never interrupted by cancellation.
+        self.close()

@@ -1,0 +1,185 @@
+"""Who is computed, in which order, and who is refused at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from cloud.refusals import Reason, Refusal
+from cloud.scheduler import Scheduler
+
+
+class ManualClock:
+    """A clock that moves when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class GatedWorker:
+    """Computes a job only when the test opens its gate; remembers what it computed."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.computed: list[str] = []
+
+    def __call__(self, job: str) -> str:
+        self.computed.append(job)
+        assert self.gate.wait(10), "the test never opened the gate"
+        if job == "broken":
+            raise ValueError("no such job")
+        return job.upper()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def worker() -> GatedWorker:
+    return GatedWorker()
+
+
+def make(worker: GatedWorker, clock: ManualClock, *, max_waiting: int = 4, seconds: float = 1.0) -> Scheduler[str, str]:
+    return Scheduler([worker], clock=clock, max_waiting=max_waiting, seconds_per_unit=seconds)
+
+
+async def started(task: asyncio.Task[str]) -> asyncio.Task[str]:
+    """Give a submission the chance to be admitted or refused."""
+    await asyncio.sleep(0)
+    return task
+
+
+def submit(scheduler: Scheduler[str, str], job: str, *, deadline: float = 200.0) -> asyncio.Task[str]:
+    return asyncio.create_task(scheduler.submit(job, cost=1.0, deadline=deadline))
+
+
+async def test_jobs_run_in_the_order_they_came(clock: ManualClock, worker: GatedWorker) -> None:
+    scheduler = make(worker, clock)
+    tasks = [submit(scheduler, job) for job in ("a", "b", "c")]
+    worker.gate.set()
+    assert await asyncio.gather(*tasks) == ["A", "B", "C"]
+    assert worker.computed == ["a", "b", "c"]
+    await scheduler.close()
+
+
+async def test_an_idle_worker_takes_a_job_however_dark_the_estimate(clock: ManualClock, worker: GatedWorker) -> None:
+    scheduler = make(worker, clock, seconds=1000.0)
+    worker.gate.set()
+    assert await scheduler.submit("a", cost=1.0, deadline=100.5) == "A"
+    await scheduler.close()
+
+
+async def test_a_deadline_already_past_is_not_computed(clock: ManualClock, worker: GatedWorker) -> None:
+    scheduler = make(worker, clock)
+    with pytest.raises(Refusal) as refusal:
+        await scheduler.submit("a", cost=1.0, deadline=100.0)
+    assert refusal.value.reason is Reason.EXPIRED
+    assert worker.computed == []
+    await scheduler.close()
+
+
+async def test_a_wait_longer_than_the_deadline_is_refused_with_the_time_to_come_back(
+    clock: ManualClock, worker: GatedWorker
+) -> None:
+    scheduler = make(worker, clock, seconds=1.0)
+    first = await started(submit(scheduler, "a"))
+    second = await started(submit(scheduler, "b"))
+    clock.now += 0.25
+    with pytest.raises(Refusal) as refusal:
+        await scheduler.submit("c", cost=1.0, deadline=clock.now + 2.7)
+    assert refusal.value.reason is Reason.OVERLOADED
+    assert refusal.value.retry_after_s == pytest.approx(1.75), "0.75 s of the running job, 1 s of the waiting one"
+    third = await started(submit(scheduler, "c", deadline=clock.now + 2.8))
+    worker.gate.set()
+    assert await asyncio.gather(first, second, third) == ["A", "B", "C"]
+    await scheduler.close()
+
+
+async def test_a_full_queue_refuses(clock: ManualClock, worker: GatedWorker) -> None:
+    scheduler = make(worker, clock, max_waiting=1)
+    running = await started(submit(scheduler, "a"))
+    waiting = await started(submit(scheduler, "b"))
+    with pytest.raises(Refusal) as refusal:
+        await scheduler.submit("c", cost=1.0, deadline=1e9)
+    assert refusal.value.reason is Reason.OVERLOADED
+    worker.gate.set()
+    await asyncio.gather(running, waiting)
+    await scheduler.close()
+
+
+async def test_a_cancelled_call_is_not_computed_and_leaves_its_place(clock: ManualClock, worker: GatedWorker) -> None:
+    scheduler = make(worker, clock, max_waiting=1)
+    running = await started(submit(scheduler, "a"))
+    leaving = await started(submit(scheduler, "b"))
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert scheduler.waiting == 0
+    staying = await started(submit(scheduler, "c"))
+    worker.gate.set()
+    assert await asyncio.gather(running, staying) == ["A", "C"]
+    assert worker.computed == ["a", "c"]
+    await scheduler.close()
+
+
+async def test_a_call_that_expires_while_it_waits_is_not_computed(clock: ManualClock, worker: GatedWorker) -> None:
+    scheduler = make(worker, clock, seconds=0.1)
+    running = await started(submit(scheduler, "a"))
+    late = await started(submit(scheduler, "b", deadline=105.0))
+    clock.now = 106.0
+    worker.gate.set()
+    assert await running == "A"
+    with pytest.raises(Refusal) as refusal:
+        await late
+    assert refusal.value.reason is Reason.EXPIRED
+    assert worker.computed == ["a"]
+    await scheduler.close()
+
+
+async def test_a_failing_job_fails_alone(clock: ManualClock, worker: GatedWorker) -> None:
+    scheduler = make(worker, clock)
+    broken, sound = submit(scheduler, "broken"), submit(scheduler, "a")
+    worker.gate.set()
+    with pytest.raises(ValueError, match="no such job"):
+        await broken
+    assert await sound == "A"
+    await scheduler.close()
+
+
+async def test_close_finishes_what_was_admitted_and_refuses_the_rest(clock: ManualClock, worker: GatedWorker) -> None:
+    scheduler = make(worker, clock)
+    running = await started(submit(scheduler, "a"))
+    waiting = await started(submit(scheduler, "b"))
+    closing = asyncio.create_task(scheduler.close())
+    await asyncio.sleep(0)
+    with pytest.raises(Refusal) as refusal:
+        await scheduler.submit("c", cost=1.0, deadline=1e9)
+    assert refusal.value.reason is Reason.DRAINING
+    assert not closing.done()
+    worker.gate.set()
+    assert await asyncio.gather(running, waiting) == ["A", "B"]
+    await closing
+
+
+async def test_two_workers_compute_two_jobs_at_once(clock: ManualClock) -> None:
+    workers = [GatedWorker(), GatedWorker()]
+    scheduler = Scheduler[str, str](workers, clock=clock, max_waiting=0, seconds_per_unit=1.0)
+    tasks = [submit(scheduler, job) for job in ("a", "b")]
+    for worker in workers:
+        worker.gate.set()
+    assert await asyncio.gather(*tasks) == ["A", "B"]
+    assert sorted(job for worker in workers for job in worker.computed) == ["a", "b"]
+    await scheduler.close()

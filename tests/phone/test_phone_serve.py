@@ -1,0 +1,163 @@
+"""The composed daemon, with the real packs and a link in memory instead of Bluetooth."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import cv2
+import grpc
+import grpc.aio
+import numpy as np
+
+from phone.database import Database
+from phone.ledger import Ledger
+from phone.serve import ForgivingEventLog, serve
+from phone.settings import PhoneSettings
+from shared.clock import SystemClock
+from shared.link import Lane
+from shared.messages.wayword.v1 import cloud_pb2, cloud_pb2_grpc, link_pb2, types_pb2
+from shared.models.packs import PackStore
+from shared.wire.memory import MemoryLink, memory_link_pair
+
+CLOCK = SystemClock()
+Context = grpc.aio.ServicerContext[cloud_pb2.ReadStripRequest, cloud_pb2.ReadStripReply]
+
+
+class Echo(cloud_pb2_grpc.ReaderServicer):
+    """A cloud that is certain of one thing."""
+
+    async def ReadStrip(  # noqa: N802 - gRPC's name
+        self, request: cloud_pb2.ReadStripRequest, context: Context
+    ) -> cloud_pb2.ReadStripReply:
+        reading = types_pb2.Reading(text="Saída", translation="Exit", engine=types_pb2.ENGINE_PHRASEBOOK)
+        reading.confidence.recognition = 1.0
+        return cloud_pb2.ReadStripReply(idempotency_key=request.idempotency_key, reading=reading)
+
+
+@asynccontextmanager
+async def cloud_server() -> AsyncIterator[str]:
+    server = grpc.aio.server()
+    cloud_pb2_grpc.add_ReaderServicer_to_server(Echo(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(grace=None)
+
+
+def sign(region: int, text: str, *, noise: float = 0.0) -> bytes:
+    canvas = np.full((80, 640, 3), 235, np.uint8)
+    (end, _), canvas = cv2.putText(canvas, text, (16, 56), (30, 30, 30), cv2.FontFace("uni"), 40, 400)
+    picture = np.ascontiguousarray(canvas[:, : end + 16])
+    noisy = picture + np.random.default_rng(1).normal(0, noise, picture.shape)
+    data = cv2.imencode(".webp", np.clip(noisy, 0, 255).astype(np.uint8))[1].tobytes()
+    width = picture.shape[1]
+    quad = types_pb2.Quad(xy=[100, 100, 100 + width, 100, 100 + width, 180, 100, 180])
+    strip = types_pb2.Strip(frame_id=1, region_id=region, captured_us=region)
+    strip.lines.add(image=data, quad=quad, detection_confidence=0.9)
+    return link_pb2.LinkObject(strip=strip).SerializeToString()
+
+
+async def readings(link: MemoryLink, count: int) -> list[types_pb2.Reading]:
+    received: list[types_pb2.Reading] = []
+    async with asyncio.timeout(30):
+        async for payload in link.receive():
+            received.extend(link_pb2.LinkObject.FromString(payload).readings.readings)
+            if len(received) >= count:
+                break
+    return received
+
+
+async def send(link: MemoryLink, payload: bytes) -> None:
+    await link.send(payload, lane=Lane.BULK, deadline=CLOCK.monotonic() + 20)
+
+
+def settings(store: PackStore, folder: Path, **more: object) -> PhoneSettings:
+    return PhoneSettings(packs=store.root, database=folder / "db", events=folder / "events", **more)  # type: ignore[arg-type]
+
+
+async def test_signs_are_answered_and_sigterm_ends_the_daemon(pack_store: PackStore, tmp_path: Path) -> None:
+    glasses, phone = memory_link_pair(clock=CLOCK)
+    said: list[str] = []
+    running = asyncio.create_task(serve(settings(pack_store, tmp_path), clock=CLOCK, say=said.append, link=phone))
+    await send(glasses, sign(1, "Saída de emergência"))
+    (reading,) = await readings(glasses, 1)
+    assert reading.state == types_pb2.READING_STATE_KEPT
+    assert reading.text == "Saída de emergência"
+    assert "exit" in reading.translation.lower()
+    assert {time.stage for time in reading.stage_times} == {"decode", "recognise", "translate", "wait"}
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await running == 0
+    await glasses.close()
+    events = [json.loads(line)["event"] for line in (tmp_path / "events").read_text().splitlines()]
+    assert events[0] == "started"
+    assert events[-1] == "stopped"
+    assert said == []
+
+
+async def test_ctrl_c_ends_the_daemon_too(pack_store: PackStore, tmp_path: Path) -> None:
+    glasses, phone = memory_link_pair(clock=CLOCK)
+    running = asyncio.create_task(serve(settings(pack_store, tmp_path), clock=CLOCK, say=print, link=phone))
+    await send(glasses, sign(1, "Saída"))
+    await readings(glasses, 1)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert await running == 130
+    await glasses.close()
+
+
+async def test_a_sign_that_is_hard_to_read_is_refined_and_the_ledger_says_so(
+    pack_store: PackStore, tmp_path: Path
+) -> None:
+    glasses, phone = memory_link_pair(clock=CLOCK)
+    async with cloud_server() as address:
+        chosen = settings(pack_store, tmp_path, cloud=address, recogniser="tiny")
+        running = asyncio.create_task(serve(chosen, clock=CLOCK, say=print, link=phone))
+        await send(glasses, sign(1, "Saída", noise=110.0))
+        first, second = await readings(glasses, 2)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await glasses.close()
+    assert first.state == types_pb2.READING_STATE_PROVISIONAL
+    assert (second.state, second.text, second.tier) == (
+        types_pb2.READING_STATE_REFINED,
+        "Saída",
+        types_pb2.TIER_CLOUD,
+    )
+    database = Database(tmp_path / "db", read_only=True)
+    (entry,) = Ledger(database, clock=CLOCK).entries(limit=5)
+    database.close()
+    assert entry.escalate
+    assert entry.outcome.value == "refined"
+    assert entry.bytes_out > 500
+
+
+async def test_a_damaged_database_is_set_aside_with_a_warning(pack_store: PackStore, tmp_path: Path) -> None:
+    (tmp_path / "db").write_bytes(b"no database" * 1_000)
+    glasses, phone = memory_link_pair(clock=CLOCK)
+    said: list[str] = []
+    running = asyncio.create_task(serve(settings(pack_store, tmp_path), clock=CLOCK, say=said.append, link=phone))
+    await send(glasses, sign(1, "Saída"))
+    await readings(glasses, 1)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await glasses.close()
+    assert "db.corrupt-1" in said[0]
+    assert (tmp_path / "db.corrupt-1").exists()
+    assert "database_set_aside" in (tmp_path / "events").read_text()
+
+
+def test_a_full_disk_silences_the_event_log_and_nothing_else() -> None:
+    said: list[str] = []
+    log = ForgivingEventLog(Path("/dev/full"), clock=CLOCK, content=False, say=said.append)
+    log.write("one")
+    log.write("two")
+    log.close()
+    assert len(said) == 1
+    assert "warning" in said[0]

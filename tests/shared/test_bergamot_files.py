@@ -1,0 +1,188 @@
+"""The readers of a Bergamot model's files: what they return, and that damaged files end in typed errors."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import tracemalloc
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bergamot_model import (
+    CHARACTERS,
+    FLOAT32,
+    FREQUENT,
+    INTGEMM8,
+    TinyModel,
+    container_bytes,
+    shortlist_bytes,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.errors import PackCorrupt, PackError, PackUnsupported
+from shared.models.bergamot.container import QuantisedMatrix, parse_model, read_model
+from shared.models.bergamot.shortlist import Shortlist
+
+LISTS = [[5, 9], [], [7], [9, 11, 12]]
+TARGETS = 13
+
+
+@cache
+def model_bytes() -> bytes:
+    return container_bytes(TinyModel().items())
+
+
+def parse_shortlist(data: bytes, source_size: int = len(LISTS), target_size: int = TARGETS) -> Shortlist:
+    return Shortlist.parse(data, origin="lex.bin", source_size=source_size, target_size=target_size)
+
+
+def single(name: str, kind: int, shape: tuple[int, ...], data: bytes) -> bytes:
+    return container_bytes([(name, kind, shape, data)])
+
+
+def test_container_gives_back_every_parameter() -> None:
+    model = TinyModel()
+    parsed = parse_model(model_bytes(), origin="model.bin")
+    assert set(parsed.parameters) == set(model.matrices) | set(model.vectors)
+    for name, values in model.matrices.items():
+        found = parsed.parameters[name]
+        assert isinstance(found, QuantisedMatrix)
+        np.testing.assert_array_equal(found.values, values)
+        assert found.scale == pytest.approx(model.scales[name], rel=1e-6)
+    for name, values in model.vectors.items():
+        np.testing.assert_array_equal(parsed.parameters[name], values[None])
+    assert parsed.config == model.config
+
+
+@given(st.integers(0, len(model_bytes()) - 1))
+@settings(max_examples=80, deadline=None)
+def test_truncated_container_is_corrupt(size: int) -> None:
+    with pytest.raises(PackCorrupt):
+        parse_model(model_bytes()[:size], origin="model.bin")
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_changed_container_is_read_or_refused_with_a_typed_error(data: st.DataObject) -> None:
+    damaged = bytearray(model_bytes())
+    # The tables in front decide what is read, so most of the damage goes there.
+    for _ in range(data.draw(st.integers(1, 4))):
+        position = data.draw(st.one_of(st.integers(0, 9000), st.integers(0, len(damaged) - 1)))
+        damaged[position] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(PackError):
+        parsed = parse_model(bytes(damaged), origin="model.bin")
+        assert len(parsed.parameters) <= len(TinyModel().items())
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=200, deadline=None)
+def test_random_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(PackError):
+        parse_model(data, origin="model.bin")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        struct.pack("<QQ", 1, 2**63),
+        struct.pack("<QQ", 1, 4096),
+        struct.pack("<QQQQQQ", 1, 1, 2**40, FLOAT32, 2, 4),
+        struct.pack("<QQQQQQ", 1, 1, 2, FLOAT32, 2**40, 4) + b"W\0",
+        struct.pack("<QQQQQQ", 1, 1, 2, FLOAT32, 1, 2**62) + b"W\0" + struct.pack("<iQ", 1, 0),
+        struct.pack("<QQQQQQ", 1, 1, 2, FLOAT32, 1, 4) + b"W\0" + struct.pack("<iQ", 1, 2**63),
+        single("W", FLOAT32, (2**31 - 1, 2**31 - 1), bytes(8)),
+        single("W", INTGEMM8, (2**31 - 1, 2**31 - 1), bytes(8)),
+        single("W", FLOAT32, (-1, 4), bytes(16)),
+    ],
+)
+def test_giant_claims_are_refused_without_allocating(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(PackCorrupt):
+            parse_model(data, origin="model.bin")
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (single("W", FLOAT32, (1, 1), struct.pack("<f", float("nan"))), "not finite"),
+        (single("W", INTGEMM8, (1, 2), bytes(2) + struct.pack("<f", float("inf"))), "multiplier"),
+        (single("W", INTGEMM8, (1, 2), bytes(2) + struct.pack("<f", 0.0)), "multiplier"),
+        (single("W", INTGEMM8, (2,), bytes(6)), "shape"),
+        (container_bytes([("W", FLOAT32, (1,), bytes(4))] * 2), "twice"),
+        (single("W", FLOAT32, (1,), bytes(4)) + b"tail", "follow"),
+        (single("special:model.yml", CHARACTERS, (2,), b"\xff\0"), "UTF-8"),
+        (single("special:model.yml", FLOAT32, (1,), bytes(4)), "no text"),
+    ],
+)
+def test_impossible_contents_are_named(data: bytes, words: str) -> None:
+    with pytest.raises(PackCorrupt, match=words):
+        parse_model(data, origin="model.bin")
+
+
+def test_other_weight_types_are_unsupported_by_name() -> None:
+    with pytest.raises(PackUnsupported, match="W_odd"):
+        parse_model(single("W_odd", 0x4102, (1, 1), bytes(8)), origin="model.bin")
+
+
+def test_absent_container_is_corrupt(tmp_path: Path) -> None:
+    with pytest.raises(PackCorrupt, match="missing"):
+        read_model(tmp_path / "model.bin")
+
+
+def test_candidates_are_end_then_frequent_and_listed_tokens() -> None:
+    shortlist = parse_shortlist(shortlist_bytes(LISTS, frequent=4))
+    assert shortlist.candidates([3, 0, 3], end=0).tolist() == [0, 1, 2, 3, 5, 9, 11, 12]
+    assert shortlist.candidates([1], end=2).tolist() == [2, 0, 1, 3]
+
+
+@given(st.integers(0, len(shortlist_bytes(LISTS)) - 1))
+@settings(deadline=None)
+def test_truncated_shortlist_is_corrupt(size: int) -> None:
+    with pytest.raises(PackCorrupt):
+        parse_shortlist(shortlist_bytes(LISTS)[:size])
+
+
+@given(st.lists(st.tuples(st.integers(0, len(shortlist_bytes(LISTS)) - 1), st.integers(0, 255)), max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_changed_shortlist_never_names_a_token_outside_the_vocabulary(changes: list[tuple[int, int]]) -> None:
+    damaged = bytearray(shortlist_bytes(LISTS))
+    for position, value in changes:
+        damaged[position] = value
+    try:
+        shortlist = parse_shortlist(bytes(damaged))
+    except PackCorrupt:
+        return
+    candidates = shortlist.candidates(range(len(LISTS)), end=0)
+    assert candidates[0] == 0
+    assert candidates.min() >= 0
+    assert candidates.max() < TARGETS
+
+
+@given(st.binary(max_size=200))
+def test_random_bytes_are_no_shortlist(data: bytes) -> None:
+    with pytest.raises(PackCorrupt):
+        parse_shortlist(data)
+
+
+def test_shortlist_of_another_vocabulary_is_refused() -> None:
+    data = shortlist_bytes(LISTS)
+    with pytest.raises(PackCorrupt, match="does not belong"):
+        parse_shortlist(data, source_size=len(LISTS) + 1)
+    with pytest.raises(PackCorrupt, match="does not belong"):
+        parse_shortlist(data, target_size=FREQUENT - 1)
+    with pytest.raises(PackCorrupt, match="outside"):
+        parse_shortlist(data, target_size=12)
+
+
+def test_shortlist_offsets_must_rise() -> None:
+    data = bytearray(shortlist_bytes(LISTS))
+    struct.pack_into("<Q", data, 48 + 8, 2**63)
+    with pytest.raises(PackCorrupt, match="order"):
+        parse_shortlist(bytes(data))

@@ -1,0 +1,178 @@
+"""Unmodified bleak, through the façade and over the air, meets a Bumble peripheral in another process."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import radio_peripheral as peripheral
+from bleak import BleakClient, BleakScanner
+from bleak.backends.device import BLEDevice
+from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError, BleakGATTProtocolErrorCode
+from radio_helpers import PeripheralProcess, close_bleak, find
+
+from simulations.radio import LinkProfile, RadioProcesses
+
+BULK = 100_000
+
+
+@pytest.fixture(scope="module")
+def shared_radio() -> Iterator[RadioProcesses]:
+    """One unshaped radio for the tests that leave it as they found it."""
+    with RadioProcesses() as processes:
+        yield processes
+
+
+@asynccontextmanager
+async def peripheral_on(radio: RadioProcesses) -> AsyncIterator[BLEDevice]:
+    """A peripheral in a process of its own, as a scan found it."""
+    with PeripheralProcess(radio.glasses_hci):
+        try:
+            yield await find()
+        finally:
+            await close_bleak()
+
+
+@pytest.fixture
+async def device(shared_radio: RadioProcesses, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BLEDevice]:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", shared_radio.dbus_address)
+    async with peripheral_on(shared_radio) as found:
+        yield found
+
+
+@asynccontextmanager
+async def shaped(text: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[BLEDevice]:
+    """A radio of its own profile, and the peripheral on it."""
+    async with RadioProcesses(LinkProfile.parse(text)) as radio:
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.dbus_address)
+        async with peripheral_on(radio) as found:
+            yield found
+
+
+async def write_bulk(client: BleakClient, data: bytes) -> None:
+    """Write `data` without response, and wait until the peripheral has it all."""
+    for start in range(0, len(data), peripheral.CHUNK):
+        await client.write_gatt_char(peripheral.SINK, data[start : start + peripheral.CHUNK], response=False)
+    digest = await client.read_gatt_char(peripheral.DIGEST)
+    assert struct.unpack("<II", digest) == (len(data), zlib.crc32(data))
+
+
+async def notify_bulk(client: BleakClient, length: int) -> bytes:
+    """Have the peripheral notify `length` bytes."""
+    got = bytearray()
+    complete = asyncio.Event()
+
+    def on_value(_: object, value: bytearray) -> None:
+        got.extend(value)
+        if len(got) >= length:
+            complete.set()
+
+    await client.start_notify(peripheral.SOURCE, on_value)
+    await client.write_gatt_char(peripheral.SOURCE, struct.pack("<I", length), response=True)
+    await asyncio.wait_for(complete.wait(), 30)
+    await client.stop_notify(peripheral.SOURCE)
+    return bytes(got)
+
+
+async def test_bleak_does_all_it_can_with_the_peripheral(device: BLEDevice) -> None:
+    async with BleakClient(device) as client:
+        assert device.address == peripheral.ADDRESS
+        services = {service.uuid: service for service in client.services}
+        assert peripheral.SERVICE in services
+        sink = client.services.get_characteristic(peripheral.SINK)
+        assert sink is not None
+        assert set(sink.properties) == {"write", "write-without-response"}
+        assert sink.max_write_without_response_size == 514
+        source = client.services.get_characteristic(peripheral.SOURCE)
+        assert source is not None
+        assert [descriptor.uuid[:8] for descriptor in source.descriptors] == ["00002902"]
+
+        assert await client.read_gatt_char(peripheral.NAME) == b"a peripheral"
+        await client.write_gatt_char(peripheral.SINK, b"with response", response=True)
+        assert (await client.read_gatt_char(peripheral.DIGEST))[:4] == struct.pack("<I", 13)
+
+        echoes: asyncio.Queue[bytes] = asyncio.Queue()
+        await client.start_notify(peripheral.ECHO, lambda _, value: echoes.put_nowait(bytes(value)))
+        for value in (b"", b"x", bytes(peripheral.CHUNK), bytes(512)):
+            await client.write_gatt_char(peripheral.ECHO, value, response=False)
+            assert await asyncio.wait_for(echoes.get(), 5) == value
+
+
+async def test_bulk_arrives_complete_and_in_order_both_ways(device: BLEDevice) -> None:
+    async with BleakClient(device) as client:
+        data = peripheral.pattern(BULK)
+        await write_bulk(client, data)
+        assert await notify_bulk(client, BULK) == data
+
+
+async def test_a_shaped_link_keeps_its_rate_and_its_latency_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    rate, interval, length = 40_000, 0.03, 40_000
+    async with shaped("40kBps/30ms", monkeypatch) as device, BleakClient(device) as client:
+        data = peripheral.pattern(length)
+        started = time.monotonic()
+        await write_bulk(client, data)
+        assert 0.6 * rate <= length / (time.monotonic() - started) <= 1.05 * rate
+
+        started = time.monotonic()
+        assert await notify_bulk(client, length) == data
+        assert 0.6 * rate <= length / (time.monotonic() - started) <= 1.05 * rate
+
+        started = time.monotonic()
+        for _ in range(5):
+            await client.read_gatt_char(peripheral.NAME)
+        # Request and response each leave at a connection event.
+        assert (time.monotonic() - started) / 5 >= 1.5 * interval
+
+
+async def test_writes_without_response_are_answered_at_the_pace_of_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with shaped("10kBps/15ms", monkeypatch) as device, BleakClient(device) as client:
+        data = peripheral.pattern(10_000)
+        started = time.monotonic()
+        for start in range(0, len(data), peripheral.CHUNK):
+            await client.write_gatt_char(peripheral.SINK, data[start : start + peripheral.CHUNK], response=False)
+        # One second's worth. What may wait: 8 buffers of 251 bytes in the controller, one value in the host.
+        assert time.monotonic() - started >= 0.6
+
+
+async def test_a_scan_hears_only_what_its_filter_wants(device: BLEDevice) -> None:
+    other = await BleakScanner.discover(timeout=0.3, service_uuids=["12345678-0000-4000-8000-000000000000"])
+    assert other == []
+    again = await BleakScanner.find_device_by_name(peripheral.LOCAL_NAME, timeout=5)
+    assert again is not None
+    assert again.address == device.address
+
+
+async def test_refusals_of_the_peripheral_and_the_api_have_their_names(device: BLEDevice) -> None:
+    async with BleakClient(device) as client:
+        with pytest.raises(BleakGATTProtocolError) as refused:
+            await client.read_gatt_char(peripheral.REFUSED)
+        assert refused.value.code is BleakGATTProtocolErrorCode.UNLIKELY_ERROR
+        with pytest.raises(BleakGATTProtocolError) as unsupported:
+            await client.write_gatt_char(peripheral.NAME, b"read-only", response=False)
+        assert unsupported.value.code is BleakGATTProtocolErrorCode.REQUEST_NOT_SUPPORTED
+        with pytest.raises(BleakDBusError, match="Failed to initiate write"):
+            await client.write_gatt_char(peripheral.ECHO, bytes(515), response=False)
+        await client.start_notify(peripheral.ECHO, lambda *_: None)
+        with pytest.raises((BleakDBusError, ValueError)):
+            await client.start_notify(peripheral.ECHO, lambda *_: None)
+
+
+async def test_a_device_can_be_left_and_met_again(device: BLEDevice) -> None:
+    for _ in range(3):
+        left = asyncio.Event()
+        async with BleakClient(device, disconnected_callback=lambda _, left=left: left.set()) as client:
+            assert await client.read_gatt_char(peripheral.NAME) == b"a peripheral"
+        await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_a_removed_device_is_unknown_until_it_is_heard_again(device: BLEDevice) -> None:
+    await BleakClient(device).unpair()  # bleak's word for Adapter1.RemoveDevice
+    with pytest.raises(BleakError):
+        await BleakClient(device).connect()
+    async with BleakClient(await find()) as client:
+        assert client.is_connected
