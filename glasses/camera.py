@@ -177,7 +177,7 @@ class VideoSource:
             self._ready = self._retrieve()
         if self._ready is None:
             self._capture.release()
-            raise InputError(f"{path} is no video that can be read", hint="it has no frames, or is damaged")
+            raise InputError(f"{path} is no video that can be read", hint="It has no frames, or is damaged")
         if self._ready.shape[0] * self._ready.shape[1] > MAX_IMAGE_PIXELS:
             self._capture.release()
             raise InputError(f"the frames of {path} have more than {MAX_IMAGE_PIXELS // 1_000_000} million pixels")
@@ -236,7 +236,7 @@ class CameraSource:
         self._name = f"camera {number}"
         self._capture = cv2.VideoCapture(number, cv2.CAP_V4L2)
         if not self._capture.isOpened():
-            raise InputError(f"{self._name} cannot be opened", hint="is another program using it?")
+            raise InputError(f"{self._name} cannot be opened", hint="Is another program using it?")
         self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, 1280)
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, 720)
         rate = self._capture.get(cv2.CAP_PROP_FPS)

@@ -67,7 +67,7 @@ def _source(arguments: argparse.Namespace, settings: GlassesSettings, clock: Clo
         if scheme != "unix" or not path:
             raise UsageError(f"--scene {arguments.scene} is no unix:PATH")
         return SceneSource(Path(path), longest_side=settings.live_longest_side)
-    raise UsageError("nothing to look at", hint="give --image, --video, --camera or --scene")
+    raise UsageError("nothing to look at", hint="Give --image, --video, --camera or --scene")
 
 
 def _sinks(arguments: argparse.Namespace, source: Source) -> list[Callable[[], Sink]]:
@@ -114,7 +114,7 @@ async def _run(arguments: argparse.Namespace, settings: GlassesSettings) -> int:
         sinks = _sinks(arguments, source)
         finder = _finder(settings, still=source.still, clock=clock)
         if arguments.hci is None:
-            raise UsageError("no Bluetooth controller", hint="give --hci, such as usb:0 or tcp-client:127.0.0.1:6402")
+            raise UsageError("no Bluetooth controller", hint="Give --hci, such as usb:0 or tcp-client:127.0.0.1:6402")
         events = EventLog(arguments.events, tier="glasses", clock=clock, content=arguments.events_content)
         link = PeripheralLink(
             arguments.hci,

@@ -309,7 +309,7 @@ class Firmware:
         )
         if self._source.still and summary.signs and not summary.connected and not self._stopping.is_set():
             raise LinkUnavailable(
-                f"no phone connected within {self._settings.answer_timeout_s:g} s", hint="is wayword-phone running?"
+                f"no phone connected within {self._settings.answer_timeout_s:g} s", hint="Is wayword-phone running?"
             )
         return summary
 

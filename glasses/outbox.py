@@ -130,11 +130,12 @@ class Outbox:
         while True:
             quality = self._link.quality
             now = self._clock.monotonic()
-            if quality.reconnects != reconnects:
+            came_back = quality.reconnects != reconnects
+            if came_back:
                 reconnects, reconnected = quality.reconnects, now
                 for sign in self._signs.all():
                     sign.attempts = 0
-            if quality.connected != connected:
+            if came_back or quality.connected != connected:
                 connected = quality.connected
                 self.ever_connected = self.ever_connected or connected
                 self._log_link()

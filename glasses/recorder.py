@@ -184,11 +184,11 @@ class WindowSink:
         try:
             import tkinter
         except ImportError as error:
-            raise UsageError("no window: this Python has no tkinter", hint="use --out instead") from error
+            raise UsageError("no window: this Python has no tkinter", hint="Use --out instead") from error
         try:
             self._root = tkinter.Tk()
         except tkinter.TclError as error:
-            raise UsageError("no window: there is no desktop to show it on", hint="use --out instead") from error
+            raise UsageError("no window: there is no desktop to show it on", hint="Use --out instead") from error
         self._photo_class: Any = tkinter.PhotoImage
         self._error: type[Exception] = tkinter.TclError
         self._open = True

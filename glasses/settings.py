@@ -122,7 +122,7 @@ def load_settings(config: Path | None = None, **overrides: object) -> GlassesSet
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"setting {name}: {first['msg']}", hint="run with --show-settings to see them all") from error
+        raise UsageError(f"setting {name}: {first['msg']}", hint="Run with --show-settings to see them all") from error
     except ValueError as error:
         raise UsageError(f"cannot read {config}: {error}") from error
     assert isinstance(settings, GlassesSettings)

@@ -24,6 +24,7 @@ from shared.messages.wayword.v1 import types_pb2
 from shared.models.bergamot.translator import BergamotTranslator
 from shared.models.calibration import Calibration
 from shared.models.detection import TextDetector
+from shared.models.language import warm_up as warm_up_language
 from shared.models.manifest import Task
 from shared.models.orientation import OrientationClassifier
 from shared.models.packs import PackStore
@@ -131,20 +132,25 @@ class LocalReader:
         self._cache = cache
         self._calibration = Calibration.builtin()
         self._names = frozenset(manifest.name for manifest in store.installed())
-        translators = load_translators(store, target=options.target)
-        self._translator = SignTranslator(Phrasebook.builtin(), translators)
-        self._engines = [f"{item.pack.name}-{item.pack.version}" for item in translators.values()]
+        self._translators = load_translators(store, target=options.target)
+        self._translator = SignTranslator(Phrasebook.builtin(), self._translators)
+        self._engines = [f"{item.pack.name}-{item.pack.version}" for item in self._translators.values()]
         self._recognisers: dict[Recogniser, TextRecogniser] = {}
         self._detectors: dict[str, TextDetector] = {}
         self._orientation: OrientationClassifier | None = None
 
     def warm_up(self, recogniser: Recogniser) -> None:
-        """Load a recogniser before the first strip comes.
+        """Load and run every model once, so that the first sign does not wait for what later ones find ready.
 
         Raises:
-            PackError: it is missing, corrupt or unsupported.
+            PackError: a pack is missing, corrupt or unsupported.
         """
-        self._recogniser(recogniser)
+        blank = np.full((48, 160, 3), 255, np.uint8)
+        self._recogniser(recogniser).recognise([blank])
+        self._orientation_classifier()
+        warm_up_language()
+        for translator in self._translators.values():
+            translator.translate("a")
 
     def read(self, strip: types_pb2.Strip, recogniser: Recogniser) -> LocalReading:
         """Read and translate one strip, or one whole frame.
@@ -248,7 +254,9 @@ class LocalReader:
         text = look.text.strip()
         if not text:
             return LocalLine("", cut.quad, 0.0, 1.0, cut.detection, Trouble.NO_TEXT)
-        script = check_script(look.text, look.character_confidences, model.alphabet)
+        script = check_script(
+            look.text, look.character_confidences, model.alphabet, expected_languages=self._options.expected
+        )
         right = self._calibration.recognition(
             model.pack.name,
             mean=look.confidence,

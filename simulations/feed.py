@@ -70,9 +70,8 @@ def serve(path: Path, walk: StreetWalk, *, clock: Clock, truth: Path | None = No
                             break  # the glasses died: the walk goes on, wait for the next reader
                         if log:
                             signs = {str(k): [q.round(2).tolist() for q in v] for k, v in walk.sign_quads(t).items()}
-                            log.write(
-                                json.dumps({"frame_id": frames, "t": now, "walk": round(t, 4), "signs": quads}) + "\n"
-                            )
+                            record = {"frame_id": frames, "t": now, "walk": round(t, 4), "signs": signs}
+                            log.write(json.dumps(record) + "\n")
                         frames += 1
         finally:
             if log:

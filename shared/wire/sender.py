@@ -135,7 +135,6 @@ class LaneSender:
         self._cancels: deque[int] = deque(maxlen=limits.MAX_PENDING_REPLIES)
         self._outcomes: list[Outcome] = []
         self._timer_from = 0.0  # start of the retransmission timeout
-        self._silent_since: float | None = None  # since when frames have gone out and nothing has come back
         self.goodput = Goodput()
 
     # What the owner asks for -------------------------------------------------------------------------
@@ -176,20 +175,14 @@ class LaneSender:
         """Fragments sent and not acknowledged."""
         return sum(transfer.in_flight for transfer in self._active.values())
 
-    @property
-    def stalled_since(self) -> float | None:
-        """Since when frames have gone out without any answer, repeats included; None when none is owed."""
-        return self._silent_since
-
     # Connection --------------------------------------------------------------------------------------
 
-    def resume(self, *, forgotten: bool, max_write: int, now: float) -> None:
+    def resume(self, *, forgotten: bool, max_write: int) -> None:
         """A connection to the peer is up again.
 
         Args:
             forgotten: the peer has a new epoch and remembers no transfer.
             max_write: largest ATT value now; a transfer whose fragments no longer fit starts over.
-            now: current time.
         """
         size = fragment_size(max_write)
         self._window = DelayWindow()
@@ -203,11 +196,9 @@ class LaneSender:
                 transfer.fix_size(size)
             else:
                 transfer.rewind()
-        self._heard(now)
 
     def pause(self) -> None:
         """The connection is gone; nothing is in flight any more."""
-        self._silent_since = None
         for transfer in self._active.values():
             transfer.rewind()
         self.goodput.pause()
@@ -263,8 +254,6 @@ class LaneSender:
         if not in_flight:
             self._timer_from = now
             self.goodput.update(0, busy=True, now=now)
-        if self._silent_since is None:
-            self._silent_since = now
         frame = self._emit(transfer, now)
         transfer.bytes_on_air += len(frame)
         return frame
@@ -309,7 +298,6 @@ class LaneSender:
             return True  # given up in the meantime
         if ack.next_index > transfer.reached:
             return False
-        self._heard(now)
         position = min(ack.next_index, transfer.fragments - 1)
         if position > transfer.acked:
             self._progress(transfer, position, now)
@@ -327,7 +315,6 @@ class LaneSender:
             return False
         self._progress(transfer, transfer.fragments, now)
         del self._active[transfer.transfer_id]
-        self._heard(now)
         self._outcomes.append(Delivered(transfer.ticket, transfer.bytes_on_air, now - transfer.submitted))
         return True
 
@@ -336,7 +323,6 @@ class LaneSender:
         transfer = self._active.get(refuse.transfer_id)
         if transfer is None:
             return
-        self._heard(now)
         match refuse.reason:
             case RefuseReason.BUSY:
                 transfer.restart()
@@ -369,17 +355,12 @@ class LaneSender:
             self._window.sample(now - sent_at, gained, now)
         self.goodput.update(acknowledged, busy=self.in_flight > 0, now=now)
 
-    def _heard(self, now: float) -> None:
-        self._silent_since = now if self.in_flight else None
-
     def _fail(self, transfer: _Transfer, error: LinkError, now: float, *, tell_peer: bool) -> None:
         self._drop(transfer, now, tell_peer=tell_peer)
         self._outcomes.append(Failed(transfer.ticket, error))
 
     def _drop(self, transfer: _Transfer, now: float, *, tell_peer: bool) -> None:
         del self._active[transfer.transfer_id]
-        if not self._active:
-            self._silent_since = None
         if tell_peer:
             self._cancels.append(transfer.transfer_id)
         self.goodput.update(0, busy=self.in_flight > 0, now=now)

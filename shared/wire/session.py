@@ -2,8 +2,8 @@
 
 Rules:
 
-1. Both sides say HELLO when a connection comes up and repeat it until the peer's HELLO arrives. A HELLO is answered by
-   a HELLO marked as reply. Nothing else is sent or taken before the peer's HELLO.
+1. Both sides say HELLO when a connection comes up and repeat it until the peer's HELLO arrives, and again after every
+   `PROBE_S` of silence. A HELLO is answered by a HELLO marked as reply. Nothing else is sent or taken before.
 2. A peer with the epoch of before goes on where it was; with a new epoch everything unfinished starts over.
 3. Answers (ACK, DONE, REFUSE) go before control, control before bulk, frame by frame.
 4. Time passes through `tick`; `wakeup` says when the next one matters. After every input the owner calls `next_value`
@@ -27,8 +27,10 @@ from shared.wire.sender import LaneSender, Outcome, TransferIds
 from shared.wire.timing import RoundTrip
 
 HELLO_REPEAT_S: Final = 0.5
+PROBE_S: Final = 5.0
+"""After so long a silence HELLO asks whether the peer is there: not every stack tells that a connection has ended."""
 STALL_S: Final = 8.0
-"""A connection on which the peer has answered nothing for so long is of no use."""
+"""A connection on which nothing has been heard for so long is of no use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Session:
         self._tickets = 0
         self._peer: Peer | None = None
         self._max_write: int | None = None  # None while disconnected
-        self._connected_at = 0.0
+        self._heard_at = 0.0  # when the last value was taken, or the connection came up
         self._stall_told = False
         self._greeted = False
         self._greetings = 0
@@ -136,7 +138,7 @@ class Session:
             now: current time.
         """
         self._max_write = max_write
-        self._connected_at = now
+        self._heard_at = now
         self._stall_told = False
         self._greeted = False
         self._hello_at = now
@@ -157,7 +159,7 @@ class Session:
             sender.pause()
 
     def stalled(self, now: float) -> bool:
-        """Whether the peer has been silent for `STALL_S` although it owes an answer; True once per connection."""
+        """Whether the peer of this connection has been silent for `STALL_S`; True once per connection."""
         stall_at = self._stall_at()
         if stall_at is None or now < stall_at:
             return False
@@ -210,6 +212,9 @@ class Session:
         refusal = self._take(value, now)
         if refusal is not None:
             self._refusals[refusal] += 1
+        elif self._greeted:
+            self._heard_at = now
+            self._hello_at = now + PROBE_S
         return refusal
 
     def _take(self, value: bytes, now: float) -> Refusal | None:
@@ -253,9 +258,8 @@ class Session:
         new_peer = self._receiver.greet(hello.epoch)
         if not self._greeted or new_peer:
             self._greetings += 1
-            self._hello_at = None
             for sender in self._senders.values():
-                sender.resume(forgotten=new_peer, max_write=self._max_write, now=now)
+                sender.resume(forgotten=new_peer, max_write=self._max_write)
         self._greeted = True
         self._senders[Lane.BULK].set_credits(hello.credits)
         return None
@@ -281,7 +285,4 @@ class Session:
     def _stall_at(self) -> float | None:
         if self._max_write is None or self._stall_told:
             return None
-        if not self._greeted:
-            return self._connected_at + STALL_S
-        waiting = [sender.stalled_since for sender in self._senders.values()]
-        return min((since + STALL_S for since in waiting if since is not None), default=None)
+        return self._heard_at + STALL_S

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from rapidfuzz.distance import Levenshtein
 
 from shared.clock import SystemClock
 from shared.errors import InputError, WaywordError
@@ -32,6 +31,7 @@ from simulations.results import SignResult, collect
 from simulations.supervisor import ProcessFailed
 from simulations.system import SystemOptions, WaywordSystem
 
+BENCH_HINT = "run: pip install 'wayword[bench]'"
 CONTAINED_FROM = 4
 """Shortest line, in characters, that may count as contained in a reading."""
 
@@ -203,7 +203,7 @@ def rapidocr_arm(photos: Sequence[Photo], say: Callable[[str], None]) -> Arm:
     try:
         from rapidocr import RapidOCR
     except ImportError as error:
-        raise WaywordError("the yardstick needs rapidocr", hint="run: pip install 'wayword[bench]'") from error
+        raise WaywordError("the yardstick needs rapidocr", hint=BENCH_HINT) from error
     engine = RapidOCR(params={"Global.log_level": "error"})
     arm = Arm("rapidocr")
     start = time.process_time()
@@ -239,7 +239,15 @@ def fold(text: str) -> str:
 
 
 def edit_distance(one: str, other: str) -> int:
-    """Levenshtein distance."""
+    """Levenshtein distance.
+
+    Raises:
+        WaywordError: the package of the benchmarks is not installed.
+    """
+    try:
+        from rapidfuzz.distance import Levenshtein
+    except ImportError as error:
+        raise WaywordError("scoring needs rapidfuzz", hint=BENCH_HINT) from error
     return int(Levenshtein.distance(one, other))
 
 

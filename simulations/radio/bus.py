@@ -1,35 +1,24 @@
-"""A private D-Bus system bus: its own dbus-daemon, configuration and socket in a temporary folder.
-
-``python -m simulations.radio.bus CONFIG PARENT_PID`` becomes (``exec``) a dbus-daemon that the kernel ends with its
-parent; dbus-daemon itself follows no pipe.
-"""
+"""A private D-Bus in the system bus's place: its own dbus-daemon, configuration and socket in a temporary folder."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
-import signal
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
-from shared import cli
-from shared.errors import RadioError, UsageError
+from shared.errors import RadioError
 
 PROGRAM: Final = "dbus-daemon"
 MAX_SOCKET_PATH: Final = 107
 """Longest path of a unix socket on Linux, in bytes (unix(7): 108 with the final zero)."""
-_PR_SET_PDEATHSIG: Final = 1
-"""prctl(2): the signal this process gets when the thread that made it ends; survives execve."""
 
 _CONFIG: Final = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
-  <type>system</type>
+  <type>session</type>
   <listen>unix:path={socket}</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
@@ -77,21 +66,10 @@ def write_config(folder: Path) -> tuple[Path, str]:
     return config, f"unix:path={socket}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Become a dbus-daemon that ends with its parent."""
-    match list(sys.argv[1:] if arguments is None else arguments):
-        case [config, parent] if parent.isdecimal():
-            pass
-        case _:
-            raise UsageError("the private bus needs its configuration file and its parent's process id")
-    program = find_dbus_daemon()
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
-        raise RadioError(f"cannot follow the parent process: {os.strerror(ctypes.get_errno())}")
-    if os.getppid() != int(parent):
-        return 0  # the parent ended before it could be followed
-    arguments = [program, f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog", "--print-address=1"]
-    return os.execv(program, arguments)
+def command_line(config: Path) -> list[str]:
+    """The dbus-daemon that serves `config` and writes its address, one line, to standard output once it listens.
 
-
-if __name__ == "__main__":
-    sys.exit(cli.run("bus", main))
+    Raises:
+        RadioError: it is not installed.
+    """
+    return [find_dbus_daemon(), f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog", "--print-address=1"]

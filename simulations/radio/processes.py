@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from shared.errors import RadioError
-from simulations.radio.bus import find_dbus_daemon, write_config
+from simulations.radio.bus import command_line, find_dbus_daemon, write_config
 from simulations.radio.profile import LinkProfile
 
 READY_S: Final = 20.0
@@ -230,7 +230,7 @@ class RadioProcesses:
         find_dbus_daemon()
         self._folder = Path(tempfile.mkdtemp(prefix="wayword-radio-"))
         config, self._dbus_address = write_config(self._folder)
-        self._spawn("bus", ["simulations.radio.bus", str(config), str(os.getpid())])
+        self._spawn("bus", ["simulations.radio.follow", str(os.getpid()), *command_line(config)])
         link = f"--link={self._profile}"
         self._spawn("air", ["simulations.radio.air", "--controllers=2", link, f"--scratch={self._folder}"])
 

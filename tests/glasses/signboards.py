@@ -78,10 +78,13 @@ def lines_of(quads: Sequence[Quad], homography: Homography | None = None) -> tup
 
 
 class WallDetector:
-    """A detector that is told what there is; `maybe` are candidates it is unsure of."""
+    """A detector that is told what there is; `maybe` are candidates it is unsure of, `once` ends with the first look."""
 
-    def __init__(self, lines: Sequence[DetectedLine] = (), maybe: Sequence[DetectedLine] = ()) -> None:
+    def __init__(
+        self, lines: Sequence[DetectedLine] = (), maybe: Sequence[DetectedLine] = (), *, once: bool = False
+    ) -> None:
         self._lines = list(lines)
+        self._once = once
         self._maybe = list(maybe)
         self.looks = 0
 
@@ -92,7 +95,7 @@ class WallDetector:
         if box_threshold is not None:
             return self._maybe
         self.looks += 1
-        return self._lines
+        return [] if self._once and self.looks > 1 else self._lines
 
 
 class FakeClock:

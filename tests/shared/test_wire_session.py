@@ -393,11 +393,19 @@ def test_a_silent_peer_is_reported_once_a_connection() -> None:
     world.reconnect_on_stall = False
     world.radio.loss = 1.0
     world.send(world.glasses, bytes(1000), Lane.BULK, within=60)
-    world.run(world.now + 7.9)
-    assert world.glasses.stalls == 0
+    world.run(world.now + 7)
+    assert world.glasses.stalls == world.phone.stalls == 0
     world.run(world.now + 30)
-    assert world.glasses.stalls == 1
-    assert world.phone.stalls == 0, "the phone is owed nothing"
+    assert world.glasses.stalls == world.phone.stalls == 1
+
+
+def test_an_idle_connection_is_kept_by_asking_now_and_then() -> None:
+    world = connected_world()
+    steps = world.steps
+    world.run(world.now + 60)
+    assert world.glasses.stalls == world.phone.stalls == 0
+    assert world.glasses.session.greeted
+    assert world.steps - steps < 200
 
 
 def test_quality_tells_what_was_measured() -> None:

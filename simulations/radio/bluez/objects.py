@@ -73,9 +73,6 @@ class ObjectTree:
         self._emit = emit
         self._nodes: dict[str, Node] = {}
 
-    def __getitem__(self, path: str) -> Node:
-        return self._nodes[path]
-
     def get(self, path: str) -> Node | None:
         """The node at a path, or None."""
         return self._nodes.get(path)
