@@ -90,6 +90,7 @@ def _finder(settings: GlassesSettings, *, still: bool, clock: Clock) -> Finder:
         longest_side=settings.detect_longest_side_still if still else settings.detect_longest_side_live,
         minimum_line_height=settings.minimum_line_height,
         unsure_box_threshold=settings.unsure_box_threshold if may_send_frames else None,
+        skip_cut_off=not still,
         clock=clock,
     )
 
@@ -116,6 +117,7 @@ async def _run(arguments: argparse.Namespace, settings: GlassesSettings) -> int:
         if arguments.hci is None:
             raise UsageError("no Bluetooth controller", hint="Give --hci, such as usb:0 or tcp-client:127.0.0.1:6402")
         events = EventLog(arguments.events, tier="glasses", clock=clock, content=arguments.events_content)
+        events.write("started", still=source.still)
         link = PeripheralLink(
             arguments.hci,
             clock=clock,

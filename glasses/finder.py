@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from glasses.signs import Found
 from shared.clock import Clock
 from shared.geometry import ImageBgr
 from shared.models.detection import DetectedLine
+
+EDGE_PX: Final = 4
+"""A line that comes so close to the edge of the view is taken to go on beyond it."""
+WIDE_SHARE: Final = 0.6
 
 
 class Detector(Protocol):
@@ -52,6 +56,7 @@ class Finder:
         longest_side: pixels the detector sees.
         minimum_line_height: in frame pixels.
         unsure_box_threshold: a second pass with this threshold tells "no text" from "maybe text"; None for never.
+        skip_cut_off: leave out signs that run over the edge of the view: a moving head will show the rest.
     """
 
     def __init__(
@@ -61,12 +66,14 @@ class Finder:
         longest_side: int,
         minimum_line_height: float,
         unsure_box_threshold: float | None,
+        skip_cut_off: bool,
         clock: Clock,
     ) -> None:
         self._detector = detector
         self._longest_side = longest_side
         self._minimum_line_height = minimum_line_height
         self._unsure_box_threshold = unsure_box_threshold
+        self._skip_cut_off = skip_cut_off
         self._clock = clock
 
     def look(self, frame: Frame) -> Looked:
@@ -83,6 +90,7 @@ class Finder:
                 looks=tuple(strips.look_of(frame.bgr, line.quad) for line in group),
             )
             for group in group_lines(large, backgrounds)
+            if not (self._skip_cut_off and _cut_off(group, frame))
         )
         unsure = not lines and self._unsure_box_threshold is not None and bool(self._maybe(frame))
         return Looked(found, len(lines) - len(large), unsure, self._clock.monotonic() - start)
@@ -92,6 +100,16 @@ class Finder:
             frame.bgr, longest_side=self._longest_side, box_threshold=self._unsure_box_threshold
         )
         return [line for line in maybe if line_height(line.quad) >= self._minimum_line_height]
+
+
+def _cut_off(lines: Sequence[DetectedLine], frame: Frame) -> bool:
+    """Whether a line reaches the edge of the view, unless the sign fills most of it: then there is no more to see."""
+    height, width = frame.luma.shape
+    points = np.concatenate([line.quad for line in lines])
+    low, high = points.min(axis=0), points.max(axis=0)
+    if (high - low)[0] > WIDE_SHARE * width:
+        return False
+    return bool((low < EDGE_PX).any() or (high > np.array([width, height]) - 1 - EDGE_PX).any())
 
 
 def whole_frame(frame: Frame) -> Found:

@@ -192,10 +192,14 @@ class Firmware:
 
     async def _see(self) -> None:
         """How a sign flows, from here: pose, gate, look (detection, strips, link), answer, overlay."""
+        frame: Frame | None = None
         while not self._stopping.is_set():
-            frame = await self._in(self._waiting, self._source.next_frame)
+            previous, frame = frame, await self._in(self._waiting, self._source.next_frame)
             if frame is None:
-                break
+                # The recording ends with the last frame, even if its drawing was behind.
+                if previous is not None and not self._source.still:
+                    await self._show(previous, last=True)
+                return
             view, sharpness = await self._in_sight(partial(self._observe, frame))
             self._lost_since_look += self._signs.update(view.poses, frame.captured)
             if self._gate_opens(frame, view, sharpness):
@@ -205,8 +209,6 @@ class Firmware:
             if last:
                 return
             await self._tidy(frame.captured)
-        if self._shown is not None:
-            await self._shown
 
     def _observe(self, frame: Frame) -> tuple[View, float]:
         """Nothing stands between a frame and its poses."""

@@ -163,17 +163,21 @@ def cut_frame(frame: Frame, region_id: int, *, longest_side: int, quality: int) 
     return SignStrip(frame.frame_id, region_id, frame.captured, encoding, (image,), is_frame=True)
 
 
-def border_colour(bgr: ImageBgr, quad: Quad, *, margin: float = 0.25) -> npt.NDArray[np.float64]:
-    """Colour of the sign around a line: the median of the rectified line's margin (BGR, 0..255, shape (3,))."""
+def border_colour(bgr: ImageBgr, quad: Quad, *, margin: float = 0.0) -> npt.NDArray[np.float64]:
+    """Colour of the sign behind a line of text (BGR, 0..255, shape (3,)).
+
+    Otsu's threshold (1979) splits the rectified line into letters and ground; the ground is what most of the rim is
+    made of. Beyond the line there may be a frame, another line or the wall already, so the margin is left alone unless
+    it is asked for.
+    """
     strip, inner = rectify(bgr, quad, margin=margin, max_height=48)
-    border = np.ones(strip.shape[:2], dtype=bool)
-    x0, y0 = np.maximum(np.ceil(inner[0]).astype(int), 0)
-    x1, y1 = np.floor(inner[2]).astype(int)
-    border[y0 : y1 + 1, x0 : x1 + 1] = False
-    pixels = strip[border]
-    if len(pixels) == 0:
-        pixels = strip.reshape(-1, 3)
-    return np.asarray(np.median(pixels.astype(np.float64), axis=0))
+    pixels = strip if margin else crop_inner(strip, inner)
+    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    bright = grey > threshold
+    rim = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
+    ground = bright if rim.mean() >= 0.5 else ~bright
+    return np.asarray(np.median(pixels[ground].astype(np.float64), axis=0))
 
 
 LOOK_SIZE: Final = (96, 16)

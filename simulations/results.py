@@ -23,6 +23,7 @@ class SignResult:
         refined_ms: the cloud's answer on the glasses; None when the cloud was not asked or did not answer.
         timeline: named moments, milliseconds since capture.
         stages: milliseconds each stage took, as the tiers report them.
+        looks: how often the sign was sent.
     """
 
     region_id: int
@@ -51,6 +52,7 @@ class SignResult:
     timeline: dict[str, float] = field(default_factory=dict)
     stages: dict[str, float] = field(default_factory=dict)
     strip_files: list[str] = field(default_factory=list)
+    looks: int = 1
 
     @property
     def answered(self) -> bool:
@@ -84,29 +86,45 @@ def read_events(*paths: Path) -> list[Event]:
 
 
 def collect(events: Iterable[Event]) -> list[SignResult]:
-    """Join the events of one glasses run into one result a sign, in the order they were sent.
+    """Join the events of one or more glasses runs into one result a sign, in the order they were first sent.
 
-    A restarted glasses process counts its regions from the start again, so its signs are new results: a "started"
-    event of the glasses begins a new run.
+    A sign that is sent again (it was only half in view, or came much closer) is judged by its last look that was
+    answered. A restarted glasses process counts its regions from the start again: a "started" event of the glasses
+    begins a new run.
     """
     done: list[SignResult] = []
-    signs: dict[int, SignResult] = {}
+    looks: dict[int, list[SignResult]] = {}
     for event in events:
         kind = event["event"]
         if event["process"] == "glasses" and kind == "started":
-            done += signs.values()
-            signs = {}
+            done += _last_answered(looks)
+            looks = {}
         elif kind == "sign_sent":
-            sign = signs.get(event["region_id"])
-            if sign is None:
-                sign = signs[event["region_id"]] = SignResult(event["region_id"], event["frame_id"], event["captured"])
-            sign.strip_bytes = event["image_bytes"]
-            sign.timeline.setdefault("sent", _ms(event["t"] - sign.captured))
-            sign.strip_files = list(event.get("content", {}).get("files", [])) or sign.strip_files
-            sign.stages["cut strips"] = event["strip_ms"]
-        elif event.get("region_id") in signs:
-            _apply(signs[event["region_id"]], kind, event)
-    return done + list(signs.values())
+            _apply_sent(looks.setdefault(event["region_id"], []), event)
+        elif event.get("region_id") in looks:
+            own = looks[event["region_id"]]
+            _apply(next((look for look in own if look.frame_id == event.get("frame_id")), own[-1]), kind, event)
+    return done + _last_answered(looks)
+
+
+def _last_answered(looks: Mapping[int, list[SignResult]]) -> list[SignResult]:
+    results = []
+    for own in looks.values():
+        answered = [look for look in own if look.answered]
+        results.append((answered or own)[-1])
+        results[-1].looks = len(own)
+    return results
+
+
+def _apply_sent(own: list[SignResult], event: Event) -> None:
+    look = next((look for look in own if look.frame_id == event["frame_id"]), None)
+    if look is None:
+        look = SignResult(event["region_id"], event["frame_id"], event["captured"])
+        own.append(look)
+    look.strip_bytes = event["image_bytes"]
+    look.timeline.setdefault("sent", _ms(event["t"] - look.captured))
+    look.strip_files = list(event.get("content", {}).get("files", [])) or look.strip_files
+    look.stages["cut strips"] = event["strip_ms"]
 
 
 def _apply(sign: SignResult, kind: str, event: Event) -> None:
@@ -140,8 +158,9 @@ def _apply_reading(sign: SignResult, event: Event) -> None:
     for key in ("tier", "engine", "unreadable", "source", "target", "recognition_pack", "translation_pack"):
         setattr(sign, key, event.get(key) or "")
     sign.confidence = dict(event.get("confidence", {}))
-    prefix = "cloud " if sign.tier == "cloud" else "phone "
-    sign.stages |= {prefix + stage: ms for stage, ms in event.get("stage_times", {}).items()}
+    for stage, ms in event.get("stage_times", {}).items():
+        # The phone reports the cloud's stages after its own, under names that begin with "cloud".
+        sign.stages[stage.replace("_", " ", 1) if stage.startswith("cloud") else f"phone {stage}"] = ms
 
 
 def _ms(seconds: float) -> float:

@@ -230,12 +230,16 @@ class DrivenLink:
             await self._writable.wait()
             self._writable.clear()
             self._writing = True
+            wrote = False
             try:
                 while self._port is not None and await self._write_next(self._port):
-                    pass
+                    wrote = True
             finally:
                 self._writing = False
-            self._alarm.ring()
+            if wrote:
+                # What was sent has its own times to wait for. Ringing without news would wake the other task, which
+                # wakes this one: two tasks that keep each other busy for ever.
+                self._alarm.ring()
 
     async def _write_next(self, port: DatagramPort) -> bool:
         max_write = port.max_write

@@ -56,7 +56,7 @@ class DelayWindow:
     A control frame waits behind the bulk that the radio has already been given. A fixed window that fills a fast link
     makes it wait five intervals on a slow one, so the window follows the queueing delay as in LEDBAT (RFC 6817): it
     grows while the round trip is near the shortest one seen lately and shrinks when it exceeds that by `TARGET_S`, or
-    by half of it on a link with longer intervals.
+    by three quarters of it on a link with longer intervals.
     """
 
     TARGET_S: Final = 0.030
@@ -83,7 +83,7 @@ class DelayWindow:
             self._shortest, self._recent, self._turned_at = self._recent, None, now
         self._recent = seconds if self._recent is None else min(self._recent, seconds)
         base = self._recent if self._shortest is None else min(self._shortest, self._recent)
-        target = max(self.TARGET_S, base / 2)
+        target = max(self.TARGET_S, 0.75 * base)
         off_target = (target - (seconds - base)) / target
         step = max(-1.0, min(1.0, off_target)) * fragments / self._window
         self._window = max(float(self.MINIMUM), min(float(limits.WINDOW_FRAGMENTS), self._window + step))

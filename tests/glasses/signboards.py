@@ -14,6 +14,7 @@ from shared.geometry import Homography, ImageBgr, Quad, transform
 from shared.models.detection import DetectedLine
 
 FACE = cv2.FontFace("sans")
+cv2.setNumThreads(1)  # as the process does
 
 
 @dataclass
@@ -78,7 +79,7 @@ def lines_of(quads: Sequence[Quad], homography: Homography | None = None) -> tup
 
 
 class WallDetector:
-    """A detector that is told what there is; `maybe` are candidates it is unsure of, `once` ends with the first look."""
+    """A detector that is told what there is; `maybe` are candidates it is unsure of, `once` is for the first look."""
 
     def __init__(
         self, lines: Sequence[DetectedLine] = (), maybe: Sequence[DetectedLine] = (), *, once: bool = False

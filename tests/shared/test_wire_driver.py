@@ -176,6 +176,27 @@ async def test_a_connection_on_which_the_peer_falls_silent_is_dropped() -> None:
     await glasses.close()
 
 
+class CountingClock(SystemClock):
+    """How often the link looks at the time is how often it is awake."""
+
+    looks = 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return super().monotonic()
+
+
+async def test_an_idle_link_sleeps() -> None:
+    clock = CountingClock()
+    glasses, phone = memory_link_pair(clock=clock)
+    await glasses.send(b"done", lane=Lane.CONTROL, deadline=soon())
+    before = clock.looks
+    await asyncio.wait({asyncio.ensure_future(glasses.cable.clock.sleep(0.2))})
+    assert clock.looks - before < 50
+    await phone.close()
+    await glasses.close()
+
+
 async def test_a_connection_can_be_dropped_by_hand_and_made_anew(pair: tuple[MemoryLink, MemoryLink]) -> None:
     glasses, phone = pair
     await glasses.wait_connected()

@@ -61,6 +61,15 @@ def test_an_unanswered_sign_is_still_reported() -> None:
     assert json.loads(sign.as_json_line())["provisional_ms"] is None
 
 
+def test_a_sign_that_is_sent_again_is_judged_by_its_last_answered_look() -> None:
+    first = [sent(10.1, 1), reading(10.3, 1, "kept", 300.0, "Ex")]
+    second = [sent(12.1, 1, frame=9, captured=12.0), reading(12.4, 1, "kept", 400.0, "Exit") | {"frame_id": 9}]
+    third = [sent(14.1, 1, frame=20, captured=14.0)]
+    (sign,) = collect([*first, *second, *third])
+    assert (sign.translation, sign.frame_id, sign.looks) == ("Exit", 9, 3)
+    assert sign.timeline["sent"] == 1000 * (12.1 - 12.0)
+
+
 def test_restarted_glasses_count_their_regions_anew() -> None:
     started = {"t": 20.0, "process": "glasses", "event": "started"}
     signs = collect([sent(10.1, 1), reading(10.3, 1, "kept", 300.0, "Exit"), started, sent(20.1, 1, captured=20.0)])
