@@ -45,7 +45,11 @@ MINIMUM_SHARE: Final = 0.4
 """A fit must explain so many points, and this share of the region's corners that are in the frame."""
 MINIMUM_QUALITY: Final = 0.5
 """Below this correlation with the keyframe, the region has been taken over by something in front of it."""
+REFOUND_QUALITY: Final = 0.7
+"""A lost region must look so much like its keyframe to be taken for found: there are many places to be wrong at."""
 LOST_AFTER_FRAMES: Final = 10
+LOST_AFTER_DOUBTS: Final = 3
+"""Comparisons with the keyframe in a row that may disagree."""
 EDGE_PX: Final = 4
 """Corners closer to the border are not followed, in working pixels."""
 
@@ -67,6 +71,7 @@ class _Region:
     corners: Points
     homography: Homography
     failures: int = 0
+    doubts: int = 0
     quality: float = 1.0
     state: PoseState = PoseState.TRACKED
 
@@ -377,9 +382,14 @@ class KeyframeLkStabiliser:
                 region.homography = fit[0]
                 expected = self._warped(region, shift, size)
         region.quality = self._correlation(region, expected, window, shift)
-        if region.quality < MINIMUM_QUALITY:
-            self._fail(region)
+        if region.quality < (REFOUND_QUALITY if region.state is PoseState.LOST else MINIMUM_QUALITY):
+            # Frame-to-frame tracking happily follows whatever has come to lie under the corners, so only a look that
+            # agrees with the keyframe again takes this back.
+            region.doubts += 1
+            if region.doubts >= LOST_AFTER_DOUBTS:
+                region.state = PoseState.LOST
         elif fit is not None:
+            region.doubts = 0
             region.failures = 0
             region.state = PoseState.TRACKED
 

@@ -123,7 +123,12 @@ class World:
         firmware = Firmware(
             source=source,
             finder=Finder(
-                self.detector, longest_side=640, minimum_line_height=10, unsure_box_threshold=0.2, clock=CLOCK
+                self.detector,
+                longest_side=640,
+                minimum_line_height=10,
+                unsure_box_threshold=0.2,
+                skip_cut_off=False,
+                clock=CLOCK,
             ),
             stabiliser=KeyframeLkStabiliser(),
             link=self.glasses,
