@@ -137,6 +137,7 @@ class Policy:
         help_script: the same for a script that the phone's recogniser does not know.
         help_small_text: the same for letters too small to read; nobody reads those (facts: below 12 px).
         help_translation: chance that the cloud translates a text that the phone translated wrongly or not at all.
+        help_language: the same where the language is not clear: the cloud has no more to go by than the phone.
         base_price: what asking at all must be worth.
         price_per_second: of waiting for an answer that then replaces the one on show.
         price_per_budget: of spending all of what may still leave today.
@@ -149,6 +150,7 @@ class Policy:
     help_script: float = 0.5
     help_small_text: float = 0.02
     help_translation: float = 0.2
+    help_language: float = 0.02
     base_price: float = 0.03
     price_per_second: float = 0.01
     price_per_budget: float = 1.0
@@ -157,8 +159,9 @@ class Policy:
 
     def __post_init__(self) -> None:
         # A better reading must never make escalation more attractive: `decide` is monotone in every confidence only so.
-        if self.help_translation > min(self.help_reading_tiny, self.help_reading_small, self.help_script):
-            raise ValueError("help_translation exceeds the chance that the cloud helps with the reading")
+        with_reading = min(self.help_reading_tiny, self.help_reading_small, self.help_script)
+        if not self.help_language <= self.help_translation <= with_reading:
+            raise ValueError("the cloud must help most with the reading, and least with the language")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +205,7 @@ def expected_gain(signals: Signals, policy: Policy) -> float:
     text_right = signals.recognition * signals.script
     translation_wrong = 1.0 - signals.language * signals.translation
     return (1.0 - text_right) * _help_with_reading(signals, policy) + (
-        text_right * translation_wrong * policy.help_translation
+        text_right * translation_wrong * _help_with_translation(signals, policy)
     )
 
 
@@ -225,6 +228,10 @@ def _help_with_reading(signals: Signals, policy: Policy) -> float:
     if signals.trouble is Trouble.SCRIPT:
         return policy.help_script
     return policy.help_reading_tiny if signals.recogniser is Recogniser.TINY else policy.help_reading_small
+
+
+def _help_with_translation(signals: Signals, policy: Policy) -> float:
+    return policy.help_language if signals.trouble is Trouble.LANGUAGE_UNKNOWN else policy.help_translation
 
 
 def _wearer_forbids(signals: Signals, conditions: Conditions) -> tuple[Rule, str] | None:

@@ -132,8 +132,17 @@ def test_the_budget_left_has_a_price() -> None:
 
 
 def test_a_policy_that_would_punish_a_better_reading_is_refused() -> None:
-    with pytest.raises(ValueError, match="help_translation"):
+    with pytest.raises(ValueError, match="must help most with the reading"):
         Policy(help_translation=0.9)
+    with pytest.raises(ValueError, match="least with the language"):
+        Policy(help_language=0.25)
+
+
+def test_an_unclear_language_alone_is_not_worth_a_call() -> None:
+    signals = replace(SURE, trouble=Trouble.LANGUAGE_UNKNOWN, language=0.0, translation=0.0)
+    decision = decide(signals, GOOD, POLICY)
+    assert not decision.escalate
+    assert "the language is not clear" in decision.reason
 
 
 @given(signals_any, conditions_any)

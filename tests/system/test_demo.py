@@ -79,14 +79,14 @@ def test_the_street_walk_is_translated(pack_store: PackStore, tmp_path: Path) ->
 
 
 def test_a_picture_is_translated_with_and_without_the_cloud(pack_store: PackStore, tmp_path: Path) -> None:
-    sign = picture(tmp_path / "sign.png", ("Proibido estacionar",), ("O banco fecha", "às três horas"))
+    sign = picture(tmp_path / "sign.png", ("Proibido estacionar",), ("O museu fecha", "às três horas"))
     with_cloud = json_lines(demo("--image", str(sign), out=tmp_path / "a"))
     alone = json_lines(demo("--image", str(sign), "--no-cloud", out=tmp_path / "b"))
     for signs in (with_cloud, alone):
         assert len(signs) == 2
         translated = " / ".join(one["translation"].casefold() for one in signs)
         assert "no parking" in translated
-        assert "bank" in translated
+        assert "museum" in translated
     assert all(one["tier"] == "phone" and not one["escalated"] for one in alone)
     assert cv2.imread(str(tmp_path / "a" / "demo.png")) is not None
     before = cv2.imread(str(sign))

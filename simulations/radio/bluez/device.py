@@ -35,6 +35,7 @@ CONNECT_S: Final = 20.0
 """A connection attempt ends after this time, like the kernel's (net/bluetooth: HCI_LE_CONN_TIMEOUT)."""
 RESOLVE_S: Final = 30.0
 """Service discovery ends after this time, and the connection with it."""
+CANCEL_AGAIN_S: Final = 0.05
 DISCONNECT_S: Final = 5.0
 OPERATION_S: Final = 30.0
 """ATT transaction timeout (Core, Vol 3, Part F, 3.3.3)."""
@@ -201,13 +202,18 @@ class RemoteDevice(Node):
 
     async def _abandon(self, attempt: asyncio.Task[Connection]) -> None:
         self._abandoned = True
-        if self._on_air:
-            # Refused when the connection was made this very moment; then `_connect` ends it.
-            with contextlib.suppress(core.BaseBumbleError):
-                await self._host.device.cancel_connection()  # type: ignore[no-untyped-call] # Bumble's
-        else:
+        if not self._on_air:
             attempt.cancel()
-        await asyncio.wait({attempt}, timeout=DISCONNECT_S)
+        last = asyncio.get_running_loop().time() + DISCONNECT_S
+        while not attempt.done():
+            if self._on_air:
+                # Refused before the controller has begun the attempt, and when the connection was made this very
+                # moment; the first is tried again, and in the second case `_connect` ends the connection.
+                with contextlib.suppress(core.BaseBumbleError):
+                    await self._host.device.cancel_connection()  # type: ignore[no-untyped-call] # Bumble's
+            await asyncio.wait({attempt}, timeout=CANCEL_AGAIN_S)
+            if asyncio.get_running_loop().time() > last:
+                raise failed("the controller does not end the attempt")
 
     def on_controller_lost(self) -> None:
         """The adapter is gone, and the connection with it."""
