@@ -166,17 +166,19 @@ def cut_frame(frame: Frame, region_id: int, *, longest_side: int, quality: int) 
 def border_colour(bgr: ImageBgr, quad: Quad, *, margin: float = 0.0) -> npt.NDArray[np.float64]:
     """Colour of the sign behind a line of text (BGR, 0..255, shape (3,)).
 
-    Otsu's threshold (1979) splits the rectified line into letters and ground; the ground is what most of the rim is
-    made of. Beyond the line there may be a frame, another line or the wall already, so the margin is left alone unless
-    it is asked for.
+    Otsu's threshold (1979) splits the rectified line into letters and ground; the ground is what the gaps between the
+    letters are made of. Beyond the line there may be a frame, another line or the wall already, so the margin is left
+    alone unless it is asked for, and so are the top and bottom of the line.
     """
     strip, inner = rectify(bgr, quad, margin=margin, max_height=48)
     pixels = strip if margin else crop_inner(strip, inner)
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     threshold, _ = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     bright = grey > threshold
-    rim = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
-    ground = bright if rim.mean() >= 0.5 else ~bright
+    fifth = len(bright) // 5
+    share = bright[fifth : len(bright) - fifth].mean(axis=0)
+    bright_gaps, dark_gaps = int((share > 0.99).sum()), int((share < 0.01).sum())
+    ground = bright if (bright_gaps, bright.mean()) >= (dark_gaps, 0.5) else ~bright
     return np.asarray(np.median(pixels[ground].astype(np.float64), axis=0))
 
 

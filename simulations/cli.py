@@ -10,7 +10,7 @@ import cv2
 
 from shared import cli
 from simulations import calibrate, demo
-from simulations.bench import photos, translation
+from simulations.bench import link, photos, translation
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     benches = bench.add_subparsers(required=True, metavar="BENCH")
     photos.add_parser(benches)
     translation.add_parser(benches)
+    link.add_parser(benches)
     calibrate.add_parser(commands)
     return parser
 

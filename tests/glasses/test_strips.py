@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from signboards import Wall, frame_of, lines_of
@@ -114,6 +115,15 @@ def test_the_border_colour_is_the_signs_own() -> None:
     wall = Wall()
     (quad,) = wall.sign("Praia", 300, 200, paper=(120, 60, 0))
     np.testing.assert_allclose(strips.border_colour(wall.picture, quad), [120, 60, 0], atol=3)
+
+
+def test_the_colour_behind_bold_letters_in_a_tight_frame_is_found() -> None:
+    wall = Wall()
+    (quad,) = wall.sign("Cuidado com o degrau", 300, 200, paper=(40, 200, 250), ink=(20, 20, 20))
+    x0, y0 = (quad[0] - 2).astype(int).tolist()
+    x1, y1 = (quad[2] + 2).astype(int).tolist()
+    cv2.rectangle(wall.picture, (x0, y0), (x1, y1), (20, 20, 20), 6)
+    np.testing.assert_allclose(strips.border_colour(wall.picture, quad), [40, 200, 250], atol=3)
 
 
 def test_a_strip_survives_the_wire() -> None:
