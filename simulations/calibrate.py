@@ -41,6 +41,8 @@ HEIGHTS = (40, 28, 20, 16, 12, 9, 7)
 HOLD_OUT_MODULO = 4
 """Every fourth phrase by hash is held apart for evaluation."""
 RIDGE = 1e-2
+MONOTONE = 2
+"""The first features are scores of the model; the probability must not fall as one of them rises."""
 GOOD_CHRF = 60.0
 Floats = npt.NDArray[np.float64]
 
@@ -223,7 +225,7 @@ def translation_samples(translator: BergamotTranslator, pairs: Sequence[tuple[st
 
 
 def fit(samples: Sequence[Sample]) -> tuple[LogisticModel, dict[str, float]]:
-    """Logistic regression with a small ridge, by Newton's method, on the samples that are not held apart.
+    """Logistic regression on the samples that are not held apart, rising in the scores of the model.
 
     Returns:
         The model, and its figures on the held-apart samples: count, share right, expected calibration error over ten
@@ -232,15 +234,16 @@ def fit(samples: Sequence[Sample]) -> tuple[LogisticModel, dict[str, float]]:
     train = [sample for sample in samples if not sample.held_apart]
     x = np.array([(*sample.features, 1.0) for sample in train])
     y = np.array([sample.right for sample in train], float)
-    beta = np.zeros(x.shape[1])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(x @ beta, -30, 30)))
-        gradient = x.T @ (y - p) - RIDGE * beta
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + RIDGE * np.eye(len(beta))
-        step = np.linalg.solve(hessian, gradient)
-        beta += step
-        if np.abs(step).max() < 1e-8:
+    used = np.ones(x.shape[1], bool)
+    while True:
+        beta = np.zeros(x.shape[1])
+        beta[used] = newton(x[:, used], y)
+        against = np.flatnonzero(beta[:MONOTONE] < 0)
+        if not len(against):
             break
+        # The scores of a model rise and fall together; a negative weight on one of them would make a surer reading less
+        # believable. The worst offender is left out.
+        used[against[np.argmin(beta[against])]] = False
     model = LogisticModel(tuple(round(float(w), 4) for w in beta[:-1]), round(float(beta[-1]), 4))
     test = [sample for sample in samples if sample.held_apart]
     p = np.array([model.probability(sample.features) for sample in test])
@@ -252,6 +255,25 @@ def fit(samples: Sequence[Sample]) -> tuple[LogisticModel, dict[str, float]]:
         "brier": round(float(((p - y) ** 2).mean()), 3),
         "auroc": round(auroc(p, y), 3),
     }
+
+
+def newton(x: Floats, y: Floats) -> Floats:
+    """Coefficients of a ridge logistic regression, by Newton's method.
+
+    Args:
+        x: shape (samples, features).
+        y: 0 or 1, shape (samples,).
+    """
+    beta = np.zeros(x.shape[1])
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(x @ beta, -30, 30)))
+        gradient = x.T @ (y - p) - RIDGE * beta
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + RIDGE * np.eye(len(beta))
+        step = np.linalg.solve(hessian, gradient)
+        beta += step
+        if np.abs(step).max() < 1e-8:
+            break
+    return beta
 
 
 def calibration_error(p: Floats, y: Floats, bins: int = 10) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from importlib import resources
 
 import pytest
@@ -34,6 +35,15 @@ def test_a_surer_recogniser_is_more_likely_right(calibration: Calibration, pack:
     assert at(0.5) < at(0.8) < at(0.99)
     assert at(0.999) > 0.8
     assert at(0.4) < 0.3
+
+
+@pytest.mark.parametrize("pack", ["ocr-tiny-rec", "ocr-small-rec"])
+@given(mean=probability, low=probability, high=probability)
+def test_no_score_that_rises_makes_a_reading_less_believable(pack: str, mean: float, low: float, high: float) -> None:
+    low, high = sorted((low, high))
+    at = partial(Calibration.builtin().recognition, pack, length=8, height_px=24)
+    assert at(mean=low, minimum=mean) <= at(mean=high, minimum=mean)
+    assert at(mean=mean, minimum=low) <= at(mean=mean, minimum=high)
 
 
 def test_an_empty_line_is_never_right(calibration: Calibration) -> None:

@@ -331,6 +331,7 @@ class Reading(_message.Message):
     UNREADABLE_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     STAGE_TIMES_FIELD_NUMBER: _builtins.int
+    CAPTURED_US_FIELD_NUMBER: _builtins.int
     frame_id: _builtins.int
     region_id: _builtins.int
     text: _builtins.str
@@ -340,6 +341,10 @@ class Reading(_message.Message):
     engine: Global___Engine.ValueType
     state: Global___ReadingState.ValueType
     unreadable: Global___Unreadable.ValueType
+    captured_us: _builtins.int
+    """`Strip.captured_us` of the strip this answers. Frame and region ids start anew with every run of the glasses; with
+    the capture time they name one strip for good.
+    """
     @_builtins.property
     def direction(self) -> Global___Direction: ...
     @_builtins.property
@@ -371,10 +376,11 @@ class Reading(_message.Message):
         unreadable: Global___Unreadable.ValueType = ...,
         lines: _abc.Iterable[Global___ReadLine] | None = ...,
         stage_times: _abc.Iterable[Global___StageTime] | None = ...,
+        captured_us: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "direction", b"direction", "recognition_pack", b"recognition_pack", "translation_pack", b"translation_pack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "direction", b"direction", "engine", b"engine", "frame_id", b"frame_id", "lines", b"lines", "recognition_pack", b"recognition_pack", "region_id", b"region_id", "stage_times", b"stage_times", "state", b"state", "text", b"text", "tier", b"tier", "translation", b"translation", "translation_pack", b"translation_pack", "unreadable", b"unreadable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captured_us", b"captured_us", "confidence", b"confidence", "direction", b"direction", "engine", b"engine", "frame_id", b"frame_id", "lines", b"lines", "recognition_pack", b"recognition_pack", "region_id", b"region_id", "stage_times", b"stage_times", "state", b"state", "text", b"text", "tier", b"tier", "translation", b"translation", "translation_pack", b"translation_pack", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
