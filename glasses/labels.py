@@ -41,6 +41,11 @@ def _style(sign: Sign) -> LabelStyle:
     return LabelStyle.SETTLED if sign.reading.rank.settled else LabelStyle.PROVISIONAL
 
 
+def _nothing_there(sign: Sign) -> bool:
+    """Whether the phone read no letters: a door knob, a pictogram, a pattern. An outline would only distract."""
+    return sign.reading is not None and not sign.reading.text.strip()
+
+
 def labels_of(signs: Iterable[Sign], now: float, fade_s: float) -> list[Label]:
     """The labels of all signs that are in view, or fading.
 
@@ -52,7 +57,7 @@ def labels_of(signs: Iterable[Sign], now: float, fade_s: float) -> list[Label]:
     labels = []
     for sign in signs:
         strength = _strength(sign, now, fade_s)
-        if strength <= 0:
+        if strength <= 0 or _nothing_there(sign):
             continue
         style = _style(sign)
         for index, (quad, height, translation) in enumerate(_pieces(sign)):

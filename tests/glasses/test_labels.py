@@ -1,0 +1,81 @@
+"""What is drawn for a sign follows from its reading and its pose."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from signboards import Wall, lines_of, shift
+
+from glasses import strips
+from glasses.exchange import ReadingRank, SignReading
+from glasses.labels import labels_of
+from glasses.overlay import LabelStyle
+from glasses.signs import Found, Sign, text_height
+from glasses.stabiliser import Pose, PoseState
+from shared.geometry import transform
+
+READING = SignReading(
+    frame_id=1,
+    region_id=1,
+    captured_us=0,
+    text="Saída",
+    translation="Exit",
+    source="pt",
+    target="en",
+    rank=ReadingRank.KEPT,
+    tier="phone",
+    engine="phrasebook",
+    unreadable="",
+    recognition_pack="ocr-small-rec",
+    translation_pack="phrasebook",
+    confidence={},
+    stage_times={},
+    lines=(),
+)
+
+
+@pytest.fixture
+def sign() -> Sign:
+    wall = Wall()
+    quads = wall.sign("Saída", 300, 200)
+    lines = lines_of(quads)
+    found = Found(lines, np.zeros(3), tuple(strips.look_of(wall.picture, line.quad) for line in lines))
+    pose = Pose(shift(40, -10), PoseState.TRACKED, 1.0)
+    return Sign(1, found, pose, 0.0, found.outer, text_height(lines))
+
+
+@pytest.mark.parametrize(
+    ("changes", "style", "text"),
+    [
+        ({}, LabelStyle.SETTLED, "Exit"),
+        ({"rank": ReadingRank.REFINED}, LabelStyle.SETTLED, "Exit"),
+        ({"rank": ReadingRank.PROVISIONAL}, LabelStyle.PROVISIONAL, "Exit"),
+        ({"engine": "copy", "translation": "Saída"}, LabelStyle.UNCHANGED, ""),
+        ({"engine": "none", "translation": "", "unreadable": "direction"}, LabelStyle.UNCHANGED, ""),
+    ],
+)
+def test_a_label_tells_how_sure_it_is(sign: Sign, changes: dict[str, object], style: LabelStyle, text: str) -> None:
+    sign.reading = dataclasses.replace(READING, **changes)  # type: ignore[arg-type]
+    (label,) = labels_of([sign], 0.0, 0.5)
+    assert (label.style, label.text) == (style, text)
+    np.testing.assert_allclose(label.quad, transform(sign.pose.homography, sign.outer), atol=1e-3)
+
+
+def test_a_sign_that_waits_for_its_answer_is_outlined(sign: Sign) -> None:
+    (label,) = labels_of([sign], 0.0, 0.5)
+    assert (label.style, label.text) == (LabelStyle.PENDING, "")
+
+
+def test_nothing_is_drawn_where_no_letters_were_read(sign: Sign) -> None:
+    sign.reading = dataclasses.replace(READING, text=" ", translation="", engine="none", unreadable="no_text")
+    assert labels_of([sign], 0.0, 0.5) == []
+
+
+def test_a_lost_label_fades_and_is_gone(sign: Sign) -> None:
+    sign.reading = READING
+    sign.pose = Pose(sign.pose.homography, PoseState.LOST, 0.0)
+    (label,) = labels_of([sign], 0.25, 0.5)
+    assert label.strength == pytest.approx(0.5)
+    assert labels_of([sign], 0.6, 0.5) == []
