@@ -40,6 +40,8 @@ INLIER_PX: Final = 1.2
 """Working pixels."""
 HOMOGRAPHY_BREADTH_PX: Final = 8.0
 """The corners of a single line lie in too thin a band to tell perspective from noise: it moves as an affine plane."""
+THIN_RATIO: Final = 4.0
+"""Spread of the corners of a line of text along and across it, from which shear can no longer be told from noise."""
 MINIMUM_POINTS: Final = 4
 MINIMUM_SHARE: Final = 0.4
 """A fit must explain so many points, and this share of the region's corners that are in the frame."""
@@ -155,7 +157,33 @@ def _fit(before: Points, now: Points) -> tuple[Homography, int] | None:
         return np.asarray(full, dtype=np.float64), int(inliers.sum())
     if affine is None or not np.isfinite(affine).all():
         return None
-    return np.vstack([affine, [0.0, 0.0, 1.0]]).astype(np.float64), int(inliers.sum())
+    found = np.vstack([affine, [0.0, 0.0, 1.0]]).astype(np.float64)
+    return (_unsheared(found, before) if _is_thin(before) else found), int(inliers.sum())
+
+
+def _is_thin(points: Points) -> bool:
+    """Whether points lie along one line of text rather than all over a sign."""
+    across, along = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(points.T.astype(np.float64))), 1e-9))
+    return bool(along > THIN_RATIO * across)
+
+
+def _unsheared(affine: Homography, points: Points) -> Homography:
+    """The affine motion without shear, about the points' centre.
+
+    The corners of one line of text tell turning, and stretching along and across the line, from noise, but not shear:
+    it would slant the label. Signs seen at an angle shear little, for the eyes are level most of the time.
+    """
+    centre = points.mean(axis=0).astype(np.float64)
+    _, axes = np.linalg.eigh(np.cov(points.T.astype(np.float64)))
+    along, across = axes[:, 1], axes[:, 0]
+    linear = affine[:2, :2]
+    new_along = linear @ along
+    normal = np.array([-new_along[1], new_along[0]]) / max(float(np.linalg.norm(new_along)), 1e-9)
+    new_across = float(linear @ across @ normal) * normal
+    result = np.eye(3)
+    result[:2, :2] = np.stack([new_along, new_across], axis=1) @ np.stack([along, across], axis=1).T
+    result[:2, 2] = linear @ centre + affine[:2, 2] - result[:2, :2] @ centre
+    return result
 
 
 def _plausible(homography: Homography, quads: Sequence[Quad]) -> bool:

@@ -8,7 +8,8 @@ from signboards import Wall, errors_between, shift
 from glasses.camera import luma_of
 from glasses.stabiliser import PoseState
 from glasses.stabiliser.keyframe_lk import KeyframeLkStabiliser
-from shared.geometry import Homography, transform
+from shared.geometry import Homography, Quad, transform
+from simulations.scene import StreetWalk
 
 
 def _wall() -> Wall:
@@ -135,3 +136,31 @@ def test_a_removed_region_is_followed_no_longer() -> None:
     stabiliser.remove(1)
     stabiliser.remove(2)
     assert stabiliser.observe(1, luma, 0.1).poses == {}
+
+
+def _slant(quad: Quad) -> float:
+    """Degrees by which the left edge of a quad leans away from upright on its top edge."""
+    top, left = quad[1] - quad[0], quad[3] - quad[0]
+    cosine = float(top @ left) / float(np.linalg.norm(top) * np.linalg.norm(left))
+    return abs(90.0 - float(np.degrees(np.arccos(cosine))))
+
+
+def test_the_label_of_a_single_line_does_not_slant_when_the_wearer_walks_past_a_street_sign() -> None:
+    walk = StreetWalk(seed=11)
+    stabiliser = KeyframeLkStabiliser()
+    followed: dict[int, Quad] = {}
+    worst = 0.0
+    for step in range(120):
+        t = 4.8 + step / 20
+        view = stabiliser.observe(step, luma_of(walk.render(t)), t)
+        truth = walk.sign_quads(t)
+        for sign, quads in truth.items():
+            if len(quads) == 1 and len(walk.signs[sign].lines[0]) > 12:
+                if sign not in followed:
+                    followed[sign] = quads[0]
+                    stabiliser.add(sign, quads, step)
+                elif sign in view.poses and view.poses[sign].state is PoseState.TRACKED:
+                    label = transform(view.poses[sign].homography, followed[sign])
+                    worst = max(worst, _slant(label) - _slant(quads[0]))
+    assert len(followed) >= 3
+    assert worst < 8
