@@ -34,7 +34,7 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp-sim
 	@touch $@
 
 demo: $(VENV)/.stamp-sim
-	$(BIN)/wayword-phone packs install
+	$(BIN)/wayword-phone packs install >&2
 	$(BIN)/wayword-sim demo $(ARGS)
 
 test: check unit

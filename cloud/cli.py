@@ -39,9 +39,9 @@ def main(arguments: Sequence[str]) -> int:
         for name in ("listen", "port_file", "packs", "events")
         if (value := getattr(options, name)) is not None
     }
-    settings = CloudSettings.load(options.config, overrides)
+    settings = CloudSettings.load(options.config, **overrides)
     if options.show_settings:
-        print(settings.model_dump_json(indent=2))
+        print(settings.as_toml())
         return 0
     return asyncio.run(_serve(settings, SystemClock()))
 
@@ -49,13 +49,18 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Wayword's cloud: reads what the phone is unsure of.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="answer phones over gRPC until SIGTERM")
+    serve = commands.add_parser(
+        "serve",
+        help="answer phones over gRPC until SIGTERM",
+        epilog="Each setting that --show-settings prints can stand in a TOML file (--config) or in an environment "
+        "variable WAYWORD_CLOUD_<SETTING>.",
+    )
     serve.add_argument("--listen", metavar="HOST:PORT", help="address to serve on; port 0 for any free one")
     serve.add_argument("--port-file", type=Path, metavar="F", help="write the port number here once it serves")
     serve.add_argument("--packs", type=Path, metavar="DIR", help="pack store (default: the user's own)")
     serve.add_argument("--events", type=Path, metavar="F", help="append events here, one JSON object a line")
     serve.add_argument("--config", type=Path, metavar="F", help="TOML file of settings")
-    serve.add_argument("--show-settings", action="store_true", help="print the settings as JSON and end")
+    serve.add_argument("--show-settings", action="store_true", help="print the settings as TOML and end")
     return parser
 
 
@@ -71,7 +76,12 @@ async def _serve(settings: CloudSettings, clock: Clock) -> int:
     from shared.models.calibration import Calibration
     from shared.models.packs import PackStore, default_store_root
 
-    events = EventLog(settings.events, tier="cloud", clock=clock)
+    events = EventLog(
+        settings.events,
+        tier="cloud",
+        clock=clock,
+        on_loss=lambda problem: print(f"{PROGRAM}: warning: {problem}; going on without it", file=sys.stderr),
+    )
     try:
         store = PackStore(settings.packs if settings.packs is not None else default_store_root())
         loading = asyncio.create_task(

@@ -17,19 +17,19 @@ import numpy as np
 
 from cloud.pictures import decoded
 from cloud.rows import rows_inside
-from cloud.stages import StageTimes
 from cloud.validation import LineJob, ReadJob
 from shared.clock import Clock
 from shared.geometry import Homography, ImageBgr, Quad, side_lengths, transform
-from shared.layout import group_signs
+from shared.layout import group_signs, sign_by_sign
 from shared.limits import MAX_STRIP_LINES
-from shared.models.detection import DetectedLine, TextDetector
+from shared.models.detection import DetectedLine, TextDetector, reading_order
 from shared.models.orientation import OrientationClassifier
 from shared.models.packs import InstalledPack
 from shared.models.recognition import Recognition, TextRecogniser
 from shared.models.rectify import as_read, crop_inner, rectify
 from shared.models.script import LANGUAGE_SCRIPTS, ScriptCheck, alphabet_scripts, check_script
 from shared.models.sign_translation import SignTranslation, SignTranslator, combine
+from shared.stages import StageTimes
 
 SURE_MEAN: Final = 0.95
 """Mean character probability from which one look is enough. Chosen, not fitted: lines read at 0.90 or more were right
@@ -227,9 +227,9 @@ class LargeReader:
         """Find the lines of a whole frame and rectify them."""
         height, width = image.shape[:2]
         found = self._detector.detect(image, longest_side=int(np.clip(max(width, height), MIN_SIDE, FRAME_SIDE)))
-        if len(found) > MAX_STRIP_LINES:
-            best = sorted(found, key=lambda item: item.confidence, reverse=True)[:MAX_STRIP_LINES]
-            found = [item for item in found if any(item is chosen for chosen in best)]
+        best = reading_order(sorted(found, key=lambda item: item.confidence, reverse=True)[:MAX_STRIP_LINES])
+        # Sign after sign, as they are translated: what stands in a line's place must be its translation.
+        found = [best[index] for index in sign_by_sign([item.quad for item in best])]
         corners = _rectangle(width, height)
         to_frame = _homography(corners, corners if line.quad is None else line.quad)
         cuts = []

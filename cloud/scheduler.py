@@ -9,8 +9,9 @@ as long as the crops one by one.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,9 @@ JobT = TypeVar("JobT")
 ResultT = TypeVar("ResultT")
 
 SMOOTHING: Final = 0.2
-"""Weight of the newest measurement in the running estimate of seconds per unit of cost."""
+"""Weight of the newest measurement in the running estimates of seconds per unit of cost and of their deviation."""
+DEVIATIONS: Final = 2.0
+"""Mean absolute deviations above the mean that a job is expected to take: most take less, for whatever their spread."""
 MIN_RETRY_AFTER_S: Final = 0.05
 """A refused caller is never told to come back sooner than this."""
 
@@ -40,6 +43,35 @@ class _Waiting(Generic[JobT, ResultT]):
 class _Running:
     cost: float
     started: float
+
+
+class WorkEstimate:
+    """Seconds per unit of cost: a running mean with a margin, as in TCP's retransmission timeout (Jacobson, 1988).
+
+    The mean alone would admit every second job of a full queue in vain: a line that needs a second look takes several
+    times as long as one that does not. As jobs vary independently, the margin of many together grows with the square
+    root of the sum of their squares.
+
+    Args:
+        seconds_per_unit: first estimate of the mean; nothing is known of the deviation then.
+    """
+
+    def __init__(self, seconds_per_unit: float) -> None:
+        self._mean = seconds_per_unit
+        self._deviation = 0.0
+
+    def measured(self, seconds_per_unit: float) -> None:
+        """One job took so long."""
+        self._deviation += SMOOTHING * (abs(seconds_per_unit - self._mean) - self._deviation)
+        self._mean += SMOOTHING * (seconds_per_unit - self._mean)
+
+    def mean(self, cost: float) -> float:
+        """Seconds a job of this cost takes on average."""
+        return cost * self._mean
+
+    def margin(self, costs: Iterable[float]) -> float:
+        """Seconds by which jobs of these costs, one after the other, may well exceed their average."""
+        return DEVIATIONS * self._deviation * math.sqrt(sum(cost * cost for cost in costs))
 
 
 class Scheduler(Generic[JobT, ResultT]):
@@ -64,7 +96,7 @@ class Scheduler(Generic[JobT, ResultT]):
         self._worker_count = len(workers)
         self._clock = clock
         self._max_waiting = max_waiting
-        self._seconds_per_unit = seconds_per_unit
+        self._work = WorkEstimate(seconds_per_unit)
         self._waiting: deque[_Waiting[JobT, ResultT]] = deque()
         self._running: dict[asyncio.Future[ResultT], _Running] = {}
         self._pool = ThreadPoolExecutor(len(workers), thread_name_prefix="reader")
@@ -76,15 +108,19 @@ class Scheduler(Generic[JobT, ResultT]):
         return len(self._waiting)
 
     def estimated_wait(self) -> float:
-        """Seconds until a worker is free for a job that came now."""
+        """Seconds until a worker is free for a job that came now, on average."""
         if self._idle:
             return 0.0
         now = self._clock.monotonic()
-        ahead = sum(item.cost for item in self._waiting) * self._seconds_per_unit
-        ahead += sum(
-            max(item.cost * self._seconds_per_unit - (now - item.started), 0.0) for item in self._running.values()
-        )
+        ahead = sum(self._work.mean(item.cost) for item in self._waiting)
+        ahead += sum(max(self._work.mean(item.cost) - (now - item.started), 0.0) for item in self._running.values())
         return ahead / self._worker_count
+
+    def _latest_end(self, cost: float) -> float:
+        """Seconds until a job of this cost, if it came now, is done but in bad luck."""
+        ahead = [item.cost for item in self._waiting] + [item.cost for item in self._running.values()]
+        costs = [*(one / self._worker_count for one in ahead), cost]
+        return self.estimated_wait() + self._work.mean(cost) + self._work.margin(costs)
 
     async def submit(self, job: JobT, *, cost: float, deadline: float) -> ResultT:
         """Run one job.
@@ -104,14 +140,12 @@ class Scheduler(Generic[JobT, ResultT]):
         if deadline <= now:
             raise _expired()
         # An idle worker takes any job: were it refused for a too dark estimate, no measurement would ever mend that.
-        if not self._idle:
-            wait = self.estimated_wait()
-            if len(self._waiting) >= self._max_waiting or now + wait + cost * self._seconds_per_unit > deadline:
-                raise Refusal(
-                    Reason.OVERLOADED,
-                    "no capacity before the deadline of the call",
-                    retry_after_s=max(wait, MIN_RETRY_AFTER_S),
-                )
+        if not self._idle and (len(self._waiting) >= self._max_waiting or now + self._latest_end(cost) > deadline):
+            raise Refusal(
+                Reason.OVERLOADED,
+                "no capacity before the deadline of the call",
+                retry_after_s=max(self.estimated_wait(), MIN_RETRY_AFTER_S),
+            )
         item = _Waiting[JobT, ResultT](job, cost, deadline, asyncio.get_running_loop().create_future())
         self._waiting.append(item)
         self._dispatch()
@@ -153,8 +187,7 @@ class Scheduler(Generic[JobT, ResultT]):
         self._idle.append(worker)
         error = work.exception()
         if error is None:
-            measured = (self._clock.monotonic() - run.started) / run.cost
-            self._seconds_per_unit += SMOOTHING * (measured - self._seconds_per_unit)
+            self._work.measured((self._clock.monotonic() - run.started) / run.cost)
         # A caller that went away takes neither the result nor the error.
         if not item.answer.done():
             if error is None:

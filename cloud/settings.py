@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from shared.errors import UsageError
+from shared.settings import TierSettings
 
 
 def _cores() -> int:
@@ -19,10 +18,11 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class CloudSettings(BaseSettings):
+class CloudSettings(TierSettings):
     """Every knob of `wayword-cloud`. Environment variables are named WAYWORD_CLOUD_<FIELD>."""
 
-    model_config = SettingsConfigDict(env_prefix="WAYWORD_CLOUD_", extra="forbid", frozen=True)
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="WAYWORD_CLOUD_")
+    show_command: ClassVar[str] = "wayword-cloud serve --show-settings"
 
     listen: Annotated[
         str,
@@ -57,41 +57,6 @@ class CloudSettings(BaseSettings):
             raise ValueError("tls_certificate and tls_key belong together")
         return self
 
-    @classmethod
-    def load(cls, config: Path | None, overrides: Mapping[str, object]) -> CloudSettings:
-        """Read the settings.
-
-        Args:
-            config: TOML file whose keys are the fields; None for no file.
-            overrides: fields given on the command line.
-
-        Raises:
-            UsageError: the file cannot be read, or a value is wrong.
-        """
-        document = _read_toml(config) if config is not None else {}
-
-        class _FromFile(cls):  # type: ignore[valid-type, misc]  # the file is known only now
-            @classmethod
-            def settings_customise_sources(
-                cls,
-                settings_cls: type[BaseSettings],
-                init_settings: PydanticBaseSettingsSource,
-                env_settings: PydanticBaseSettingsSource,
-                dotenv_settings: PydanticBaseSettingsSource,
-                file_secret_settings: PydanticBaseSettingsSource,
-            ) -> tuple[PydanticBaseSettingsSource, ...]:
-                return init_settings, env_settings, _TableSource(settings_cls, document)
-
-        try:
-            loaded: CloudSettings = _FromFile(**overrides)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"settings: {field + ': ' if field else ''}{first['msg']}") from error
-        except SettingsError as error:
-            raise UsageError(f"a setting in the environment cannot be read: {error}") from error
-        return loaded
-
     def address(self) -> tuple[str, int]:
         """Host and port to listen on.
 
@@ -103,26 +68,3 @@ class CloudSettings(BaseSettings):
         if not colon or not host or not (port.isascii() and port.isdigit() and int(port) < 65536):
             raise UsageError(f"cannot listen on {self.listen!r}", hint="write HOST:PORT, such as 127.0.0.1:50051")
         return host, int(port)
-
-
-class _TableSource(PydanticBaseSettingsSource):
-    """Values of a TOML document that was read already."""
-
-    def __init__(self, settings_cls: type[BaseSettings], document: dict[str, object]) -> None:
-        super().__init__(settings_cls)
-        self._document = document
-
-    def get_field_value(self, field: object, field_name: str) -> tuple[object, str, bool]:
-        return self._document.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, object]:
-        return dict(self._document)
-
-
-def _read_toml(path: Path) -> dict[str, object]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read the settings file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"the settings file {path} is not TOML: {error}") from error

@@ -13,13 +13,11 @@ import numpy as np
 from cloud.pictures import checked_size
 from cloud.refusals import Reason, Refusal
 from shared.geometry import Quad, area
-from shared.limits import MAX_FRAME_SIDE, MAX_STRIP_HEIGHT, MAX_STRIP_LINES, MAX_STRIP_WIDTH
+from shared.limits import MAX_COORDINATE, MAX_FRAME_SIDE, MAX_STRIP_HEIGHT, MAX_STRIP_LINES, MAX_STRIP_WIDTH
 from shared.messages.wayword.v1 import cloud_pb2, types_pb2
 
 MAX_KEY_CHARACTERS: Final = 128
 """Longest idempotency key."""
-MAX_COORDINATE: Final = 1e6
-"""Largest coordinate of a quad, in pixels: far outside any picture, and still exact in float32."""
 INNER_SLACK: Final = 1.0
 """Pixels by which `inner` may reach over the edge of its picture: half a pixel of convention, half of rounding."""
 FRAME_COST: Final = 8.0

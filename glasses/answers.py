@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from glasses.exchange import SignReading, parse_readings
 from glasses.outbox import Outbox
-from glasses.signs import Sign, SignRegistry
+from glasses.signs import SignRegistry
 from shared.clock import Clock
 from shared.errors import FrameMalformed
 from shared.events import EventLog
@@ -62,7 +62,11 @@ class Answers:
         return len(self._settled)
 
     async def receive(self) -> None:
-        """Take readings until the link is closed; what is no reading is counted, refused and survived."""
+        """Take readings until the link is closed; what is no reading is counted, refused and survived.
+
+        A reading of no strip that was sent in this run (its sign is forgotten, or the glasses were restarted and the
+        phone was not) is noted and left out.
+        """
         async for payload in self._link.receive():
             try:
                 readings = parse_readings(payload)
@@ -76,20 +80,18 @@ class Answers:
     def _take(self, reading: SignReading) -> None:
         # The reading belongs to an old frame. Its sign was followed ever since, so its place now is known.
         sign = self._signs.get(reading.region_id)
-        if sign is not None:
-            self._answered.add(sign.region_id)
-            if reading.rank.settled:
-                self._settled.add(sign.region_id)
-            if replaces(reading, sign.reading):
-                sign.reading = reading
+        if sign is None or not sign.is_answered_by(reading):
+            self._events.write("reading_unclaimed", region_id=reading.region_id, frame_id=reading.frame_id)
+            return
+        self._answered.add(sign.region_id)
+        if reading.rank.settled:
+            self._settled.add(sign.region_id)
+        if replaces(reading, sign.reading):
+            sign.reading = reading
         self._on_progress()
-        self._log(reading, sign)
+        self._log(reading)
 
-    def _log(self, reading: SignReading, sign: Sign | None) -> None:
-        strip = None if sign is None else self._outbox.strip_of(sign.region_id)
-        since_capture = None
-        if strip is not None and strip.frame_id == reading.frame_id:
-            since_capture = round((self._clock.monotonic() - strip.captured) * 1e3, 1)
+    def _log(self, reading: SignReading) -> None:
         self._events.write(
             "reading",
             region_id=reading.region_id,
@@ -104,7 +106,7 @@ class Answers:
             translation_pack=reading.translation_pack,
             confidence=dict(reading.confidence),
             stage_times=dict(reading.stage_times),
-            since_capture_ms=since_capture,
+            since_capture_ms=round(self._clock.monotonic() * 1e3 - reading.captured_us / 1e3, 1),
             content={
                 "text": reading.text,
                 "translation": reading.translation,

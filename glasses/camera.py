@@ -26,6 +26,8 @@ Luma = npt.NDArray[np.uint8]
 
 DEFAULT_FRAME_RATE: Final = 30.0
 """Assumed when a source does not say, in frames a second."""
+MINIMUM_SIDE: Final = 16
+"""No sign is legible in a picture that is lower or narrower, in pixels once scaled for processing."""
 CAMERA_PATIENCE_S: Final = 10.0
 """A camera or a scene that delivers nothing for so long has failed."""
 SCENE_POLL_S: Final = 0.004
@@ -119,6 +121,19 @@ def read_picture(path: Path) -> ImageBgr:
     return np.asarray(picture, dtype=np.uint8)
 
 
+def _fit(picture: ImageBgr, longest_side: int, what: str) -> ImageBgr:
+    """See `shrink`.
+
+    Raises:
+        InputError: what is left is too low or too narrow to hold a sign.
+    """
+    small = shrink(picture, longest_side)
+    if min(small.shape[:2]) < MINIMUM_SIDE:
+        size = f"{picture.shape[1]}x{picture.shape[0]}"
+        raise InputError(f"{what} has {size} pixels, too small or too thin to show a sign")
+    return small
+
+
 class StillSource:
     """One picture, repeated at a modest rate until closed.
 
@@ -126,12 +141,15 @@ class StillSource:
         picture: uint8 of shape (height, width, 3).
         longest_side: scaled down to this.
         frame_rate: repeats a second.
+
+    Raises:
+        InputError: the picture is too small or too thin to show a sign.
     """
 
     still = True
 
     def __init__(self, picture: ImageBgr, *, longest_side: int, frame_rate: float, clock: Clock) -> None:
-        self._bgr = shrink(picture, longest_side)
+        self._bgr = _fit(picture, longest_side, "the picture")
         self._luma = luma_of(self._bgr)
         self.frame_rate = frame_rate
         self._clock = clock
@@ -181,6 +199,11 @@ class VideoSource:
         if self._ready.shape[0] * self._ready.shape[1] > MAX_IMAGE_PIXELS:
             self._capture.release()
             raise InputError(f"the frames of {path} have more than {MAX_IMAGE_PIXELS // 1_000_000} million pixels")
+        try:
+            _fit(self._ready, longest_side, str(path))
+        except InputError:
+            self._capture.release()
+            raise
         self._longest_side = longest_side
         self._clock = clock
         self._index = 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,9 +18,8 @@ from glasses.finder import Finder
 from glasses.firmware import Firmware, Summary
 from glasses.peripheral import PeripheralLink
 from glasses.recorder import Sink, WindowSink, file_sink
-from glasses.settings import GlassesSettings, WholeFrames, load_settings, show
+from glasses.settings import GlassesSettings, WholeFrames
 from glasses.stabiliser.keyframe_lk import KeyframeLkStabiliser
-from shared import cli
 from shared.clock import Clock, SystemClock
 from shared.errors import StorageError, UsageError
 from shared.events import EventLog
@@ -30,7 +31,10 @@ PROGRAM = "wayword-glasses"
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="The glasses: find signs, send them to the phone, draw what they mean."
+        prog=PROGRAM,
+        description="The glasses: find signs, send them to the phone, draw what they mean. Needs one input, and --hci.",
+        epilog="Each setting that --show-settings prints can stand in a TOML file (--config) or in an environment "
+        "variable WAYWORD_GLASSES_<SETTING>.",
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--image", type=Path, metavar="FILE", help="a picture")
@@ -38,7 +42,9 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--camera", type=int, metavar="N", help="camera N of this machine")
     source.add_argument("--scene", metavar="unix:PATH", help="the simulator's scene")
     parser.add_argument("--hci", metavar="TRANSPORT", help="Bluetooth controller, such as tcp-client:127.0.0.1:6402")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the augmented view (.png or .mp4)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the augmented view: .png for --image, else .mp4"
+    )
     parser.add_argument("--window", action="store_true", help="show the augmented view")
     parser.add_argument("--events", type=Path, metavar="FILE", help="append events as JSON lines")
     parser.add_argument("--events-content", action="store_true", help="events may hold what the wearer saw")
@@ -116,7 +122,13 @@ async def _run(arguments: argparse.Namespace, settings: GlassesSettings) -> int:
         finder = _finder(settings, still=source.still, clock=clock)
         if arguments.hci is None:
             raise UsageError("no Bluetooth controller", hint="Give --hci, such as usb:0 or tcp-client:127.0.0.1:6402")
-        events = EventLog(arguments.events, tier="glasses", clock=clock, content=arguments.events_content)
+        events = EventLog(
+            arguments.events,
+            tier="glasses",
+            clock=clock,
+            content=arguments.events_content,
+            on_loss=lambda problem: print(f"{PROGRAM}: warning: {problem}; going on without it", file=sys.stderr),
+        )
         events.write("started", still=source.still)
         link = PeripheralLink(
             arguments.hci,
@@ -160,15 +172,14 @@ async def _run(arguments: argparse.Namespace, settings: GlassesSettings) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `shared.cli.run` for exit codes."""
     arguments = _parser().parse_args(argv)
-    settings = load_settings(arguments.config, answer_timeout_s=arguments.answer_timeout, packs=arguments.packs)
+    given = {"answer_timeout_s": arguments.answer_timeout, "packs": arguments.packs}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    settings = GlassesSettings.load(arguments.config, **overrides)
     if arguments.show_settings:
-        print(show(settings))
+        print(settings.as_toml())
         return 0
     # One thread each for sight and detection; OpenCV's own would fight with them for the same cores.
     cv2.setNumThreads(1)
+    # What Bumble has to say, with tracebacks, comes as an error or as a status of the link, in one line of ours.
+    logging.getLogger("bumble").setLevel(logging.CRITICAL)
     return asyncio.run(_run(arguments, settings))
-
-
-def entry() -> int:
-    """The console script."""
-    return cli.run(PROGRAM, main)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from typing import Final, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -12,8 +13,14 @@ from google.protobuf.message import DecodeError
 from glasses.strips import Encoding, SignStrip
 from shared.errors import FrameMalformed
 from shared.geometry import Quad
-from shared.limits import MAX_TEXT_CHARACTERS
+from shared.limits import MAX_COORDINATE, MAX_READING_LINES, MAX_TEXT_CHARACTERS
+from shared.messages.names import ProtoEnum, enum_name
 from shared.messages.wayword.v1 import link_pb2, types_pb2
+
+V = TypeVar("V", bound=int)
+
+MAX_STAGES: Final = 64
+"""Stages of one reading that are logged."""
 
 _ENCODINGS = {Encoding.WEBP: types_pb2.IMAGE_ENCODING_WEBP, Encoding.JPEG: types_pb2.IMAGE_ENCODING_JPEG}
 
@@ -55,6 +62,7 @@ class SignReading:
 
     frame_id: int
     region_id: int
+    captured_us: int
     text: str
     translation: str
     source: str
@@ -95,7 +103,7 @@ def strip_object(strip: SignStrip) -> bytes:
         region_id=strip.region_id,
         encoding=_ENCODINGS[strip.encoding],
         is_frame=strip.is_frame,
-        captured_us=round(strip.captured * 1e6),
+        captured_us=strip.captured_us,
         lines=[
             types_pb2.StripLine(
                 image=line.image,
@@ -114,7 +122,7 @@ def parse_readings(payload: bytes) -> list[SignReading]:
 
     Raises:
         FrameMalformed: the payload is no `LinkObject`, holds something the phone does not send, or a reading is
-            not one (unknown state, a quad without four corners, text above `limits.MAX_TEXT_CHARACTERS`).
+            not one (unknown state, a quad without four corners, a confidence outside 0..1, or over the caps).
     """
     try:
         message = link_pb2.LinkObject.FromString(payload)
@@ -125,13 +133,9 @@ def parse_readings(payload: bytes) -> list[SignReading]:
     return [_reading(reading) for reading in message.readings.readings]
 
 
-def _name(enum: object, value: int, prefix: str) -> str:
+def _name(enum: ProtoEnum[V], value: V, prefix: str) -> str:
     """ "ENGINE_COPY" → "copy"; "" for unspecified, the number for values of a later version."""
-    try:
-        name = str(enum.Name(value))  # type: ignore[attr-defined]
-    except ValueError:
-        return str(value)
-    short = name.removeprefix(prefix).lower()
+    short = enum_name(enum, value).removeprefix(prefix).lower()
     return "" if short == "unspecified" else short
 
 
@@ -144,7 +148,7 @@ def _text_line(line: types_pb2.ReadLine) -> TextLine:
     if not values:
         return TextLine(line.text, None)
     quad = np.array(values, np.float32)
-    if quad.size != 8 or not np.isfinite(quad).all():
+    if quad.size != 8 or not (np.abs(quad) <= MAX_COORDINATE).all():
         raise FrameMalformed("a line of a reading has no proper quad")
     return TextLine(line.text, quad.reshape(4, 2))
 
@@ -156,10 +160,15 @@ def _reading(reading: types_pb2.Reading) -> SignReading:
         raise FrameMalformed(f"a reading has the unknown state {reading.state}") from error
     if max(len(reading.text), len(reading.translation)) > 4 * MAX_TEXT_CHARACTERS:
         raise FrameMalformed(f"a reading has more than {4 * MAX_TEXT_CHARACTERS} characters")
+    if len(reading.lines) > MAX_READING_LINES or len(reading.stage_times) > MAX_STAGES:
+        raise FrameMalformed(f"a reading has {len(reading.lines)} lines and {len(reading.stage_times)} stages")
     confidence = {field.name: float(value) for field, value in reading.confidence.ListFields()}
+    if not all(0.0 <= value <= 1.0 for value in confidence.values()):
+        raise FrameMalformed("a reading has a confidence outside 0..1")
     return SignReading(
         frame_id=reading.frame_id,
         region_id=reading.region_id,
+        captured_us=reading.captured_us,
         text=reading.text,
         translation=reading.translation,
         source=reading.direction.source,

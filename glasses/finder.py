@@ -10,10 +10,10 @@ import numpy as np
 
 from glasses import strips
 from glasses.camera import Frame
-from glasses.regions import group_lines, line_height
 from glasses.signs import Found
 from shared.clock import Clock
 from shared.geometry import ImageBgr
+from shared.layout import group_signs, line_height
 from shared.models.detection import DetectedLine
 
 EDGE_PX: Final = 4
@@ -82,15 +82,14 @@ class Finder:
         lines = self._detector.detect(frame.bgr, longest_side=self._longest_side)
         large = [line for line in lines if line_height(line.quad) >= self._minimum_line_height]
         backgrounds = [strips.border_colour(frame.bgr, line.quad) for line in large]
-        colour_of = {id(line): colour for line, colour in zip(large, backgrounds, strict=True)}
         found = tuple(
             Found(
-                lines=group,
-                background=np.mean([colour_of[id(line)] for line in group], axis=0),
-                looks=tuple(strips.look_of(frame.bgr, line.quad) for line in group),
+                lines=tuple(large[index] for index in sign),
+                background=np.mean([backgrounds[index] for index in sign], axis=0),
+                looks=tuple(strips.look_of(frame.bgr, large[index].quad) for index in sign),
             )
-            for group in group_lines(large, backgrounds)
-            if not (self._skip_cut_off and _cut_off(group, frame))
+            for sign in group_signs([line.quad for line in large], backgrounds=backgrounds)
+            if not (self._skip_cut_off and _cut_off([large[index] for index in sign], frame))
         )
         unsure = not lines and self._unsure_box_threshold is not None and bool(self._maybe(frame))
         return Looked(found, len(lines) - len(large), unsure, self._clock.monotonic() - start)

@@ -220,10 +220,11 @@ class Firmware:
 
     def _gate_opens(self, frame: Frame, view: View, sharpness: float) -> bool:
         """Whether to look for text in this frame; a still is looked at once."""
-        if self._look is not None and (self._source.still or not self._look.done()):
+        if self._look is not None and self._source.still:
             return False
+        busy = self._look is not None and not self._look.done()
         size = (frame.bgr.shape[1], frame.bgr.shape[0])
-        seen = GateInput(frame.captured, size, view.motion, sharpness, self._lost_since_look)
+        seen = GateInput(frame.captured, size, view.motion, sharpness, self._lost_since_look, busy)
         opens, _, self._gate_state = decide(self._gate_policy, self._gate_state, seen)
         if opens:
             self._lost_since_look = 0
@@ -258,8 +259,12 @@ class Firmware:
         for region_id in self._signs.forget(now):
             self._outbox.forget(region_id)
             unfollowed.append(region_id)
-        for region_id in unfollowed:
-            await self._in_sight(partial(self._stabiliser.remove, region_id))
+        if unfollowed:
+            await self._in_sight(partial(self._forget, unfollowed))
+
+    def _forget(self, region_ids: Sequence[int]) -> None:
+        for region_id in region_ids:
+            self._stabiliser.remove(region_id)
 
     # The end -----------------------------------------------------------------------------------------------
 

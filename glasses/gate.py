@@ -3,11 +3,12 @@
 Rules, in order:
 
 1. The first view is looked at.
-2. At most one look per `minimum_interval_s`, and at most `looks_per_window` in `window_s` (6 in 10 s: with a
-   detection of about 0.17 s this is a tenth of one core; facts ask for 2 to 4 on a calm walk).
+2. At most one look per `minimum_interval_s`, and at most `looks_per_window` in `window_s`: detection is the dearest
+   thing the glasses do.
 3. A look needs a reason: enough of the view is uncovered since the last look, its scale changed, a sign was lost,
    or `maximum_interval_s` have passed.
-4. A look waits for rest and sharpness; after `patience_s` with a reason it takes what there is.
+4. A look waits for the one under way; what moves meanwhile counts.
+5. A look waits for rest and sharpness; after `patience_s` with a reason it takes what there is.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class GateReason(Enum):
     NOTHING_NEW = "nothing_new"
     TOO_SOON = "too_soon"
     BUDGET = "budget"
+    BUSY = "busy"
     UNREST = "unrest"
 
 
@@ -74,6 +76,7 @@ class GateInput:
         motion: previous frame → this one; None when it could not be measured.
         sharpness: variance of the Laplacian of the luma.
         lost_signs: signs lost since the last look.
+        busy: whether a look is under way.
     """
 
     now: float
@@ -81,6 +84,7 @@ class GateInput:
     motion: Homography | None
     sharpness: float
     lost_signs: int
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,8 @@ def decide(policy: GatePolicy, state: GateState, seen: GateInput) -> tuple[bool,
         return False, reason, replace(after, reason_since=None)
     reason_since = seen.now if state.reason_since is None else state.reason_since
     after = replace(after, reason_since=reason_since)
+    if seen.busy:
+        return False, GateReason.BUSY, after
     if reason is not GateReason.FIRST:
         if looks and seen.now - looks[-1] < policy.minimum_interval_s:
             return False, GateReason.TOO_SOON, after

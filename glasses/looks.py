@@ -150,7 +150,7 @@ class Looks:
 
         poses = await self._in(self._sight, add)
         for (sign, one), pose in zip(changes, poses, strict=True):
-            sign.found, sign.outer, sign.pose = one, one.outer, pose
+            sign.found, sign.outer, sign.pose, sign.followed = one, one.outer, pose, True
             if pose.state is not PoseState.LOST:
                 sign.seen = self._clock.monotonic()
 
@@ -158,6 +158,8 @@ class Looks:
         """Cut a sign's strips from the frame and put them in line for the link."""
         start = self._clock.monotonic()
         strip, files = await self._in(self._looking, partial(self._cut, sign.region_id, found, frame))
+        if self._signs.get(sign.region_id) is not sign:
+            return  # forgotten while it was cut: nobody would take its answer, or drop its strip
         sign.sent_height = text_height(found.lines)
         sign.attempts = 0
         self.signs_sent += not sign.sent
@@ -201,7 +203,7 @@ def _write_strip(folder: Path, strip: strips.SignStrip) -> list[str]:
     """Write a strip's pictures as they are sent; returns the files' names."""
     names = []
     for index, line in enumerate(strip.lines):
-        path = folder / f"region{strip.region_id}_line{index}.{strip.encoding.value}"
+        path = folder / f"region{strip.region_id}_frame{strip.frame_id}_line{index}.{strip.encoding.value}"
         try:
             path.write_bytes(line.image)
         except OSError as error:

@@ -94,6 +94,7 @@ class Outbox:
         self._line = deque(entry for entry in self._line if entry[0] is not sign)
         self._line.append((sign, strip))
         self._strips[sign.region_id] = strip
+        sign.note_strip(strip.frame_id, strip.captured_us)
         sign.delivery = Delivery.WAITING
         while len(self._line) > self._policy.waiting:
             self._fail(*self._line.popleft(), "newer signs were waiting")
@@ -188,11 +189,15 @@ class Outbox:
             sign.delivery = Delivery.DELIVERED
             sign.delivered = self._clock.monotonic()
         self._events.write(
-            "sign_delivered", region_id=sign.region_id, bytes_on_air=receipt.bytes_on_air, seconds=receipt.seconds
+            "sign_delivered",
+            frame_id=strip.frame_id,
+            region_id=sign.region_id,
+            bytes_on_air=receipt.bytes_on_air,
+            seconds=receipt.seconds,
         )
         self._on_progress()
 
     def _fail(self, sign: Sign, strip: SignStrip, reason: str) -> None:
         if sign.delivery is not Delivery.WAITING or not any(entry[0] is sign for entry in self._line):
             sign.delivery = Delivery.FAILED
-        self._events.write("sign_failed", region_id=strip.region_id, reason=reason)
+        self._events.write("sign_failed", frame_id=strip.frame_id, region_id=strip.region_id, reason=reason)

@@ -56,6 +56,8 @@ SLOTS: Final = (
     (2, 4),
 )
 """Places for a box around its sign: column (over, right, left) and row (over, below, above, further), best first."""
+MAX_DASHES: Final = 400
+"""Dashes and gaps of one side of an outline."""
 SIGN_LIKE_RATIO: Final = 1.3
 """Letters get at most so much larger than the sign's own."""
 
@@ -259,9 +261,10 @@ class Overlay:
         before = window.copy()
         local = quad - np.array([x0, y0], np.float32)
         if style is LabelStyle.PROVISIONAL:
-            dash = max(5.0, shape[0] / 100)
             for start, end in zip(local, np.roll(local, -1, axis=0), strict=True):
                 length = float(np.linalg.norm(end - start))
+                # A side that reaches far out of the frame has no more dashes than one that fills it.
+                dash = max(5.0, shape[0] / 100, length / MAX_DASHES)
                 for at in np.arange(0, length, 2 * dash):
                     first = start + (end - start) * (at / max(length, 1e-6))
                     last = start + (end - start) * (min(at + dash, length) / max(length, 1e-6))

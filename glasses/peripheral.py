@@ -85,7 +85,7 @@ class PeripheralLink(DrivenLink):
         where = f"the Bluetooth controller at {self._transport_name}"
         try:
             transport = await within(self._clock, _POWER_ON_S, open_transport(self._transport_name))
-        except (*_BUMBLE_FAILURES, ValueError, ImportError, AssertionError) as error:
+        except Exception as error:
             hint = "check that it runs, and the transport name (such as tcp-client:HOST:PORT or usb:0)"
             raise LinkUnavailable(f"cannot open {where}: {_reason(error)}", hint=hint) from error
         radio = _Radio(self, transport, clock=self._clock, name=self._name, address=self._address)

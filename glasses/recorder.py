@@ -122,6 +122,7 @@ class VideoSink:
         self._size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
         writer = cv2.VideoWriter(str(self._partial), cv2.VideoWriter.fourcc(*"mp4v"), self._rate, self._size)
         if not writer.isOpened():
+            self._require_space()
             raise StorageError(f"cannot write the video {self._path}")
         self._start = captured
         return writer
@@ -129,8 +130,10 @@ class VideoSink:
     def write(self, image: ImageBgr, captured: float) -> bool:
         if self._writer is None:
             self._writer = self._open(image, captured)
+        # What a gap has beyond the cap is left out for good: the recording goes on as if it had not been.
+        self._start = max(self._start, captured - (self._written + MAX_REPEATS) / self._rate)
         due = round((captured - self._start) * self._rate)
-        gap = min(due - self._written, MAX_REPEATS)
+        gap = due - self._written
         if self._last is not None:
             for _ in range(gap):
                 self._put(self._last)
@@ -139,12 +142,14 @@ class VideoSink:
         self._last = image
         return True
 
+    def _require_space(self) -> None:
+        if shutil.disk_usage(self._partial.parent).free < MINIMUM_FREE_BYTES:
+            raise StorageError(f"cannot write {self._path}: the disk is full", hint="free some space")
+
     def _put(self, image: ImageBgr) -> None:
         assert self._writer is not None
-        if self._written % CHECK_EVERY_FRAMES == 0 and (
-            shutil.disk_usage(self._partial.parent).free < MINIMUM_FREE_BYTES
-        ):
-            raise StorageError(f"cannot write {self._path}: the disk is full")
+        if self._written % CHECK_EVERY_FRAMES == 0:
+            self._require_space()
         width, height = self._size
         self._writer.write(np.ascontiguousarray(image[:height, :width]))
         self._written += 1

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
-from shared.errors import UsageError
+from shared.settings import TierSettings
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -23,7 +22,7 @@ class WholeFrames(StrEnum):
     ALWAYS = "always"
 
 
-class GlassesSettings(BaseSettings):
+class GlassesSettings(TierSettings):
     """Settings of the glasses process.
 
     Environment variables are prefixed with ``WAYWORD_GLASSES_``. Durations are in seconds, lengths in pixels of
@@ -46,7 +45,7 @@ class GlassesSettings(BaseSettings):
         unsure_box_threshold: box score that makes a candidate "maybe text".
         frame_longest_side: a whole frame is scaled down to this.
         frame_quality: WebP or JPEG quality of a whole frame.
-        strip_deadline_s: age after which an undelivered strip is dropped.
+        strip_deadline_s: a strip is dropped when it is not delivered so long after its turn came.
         strips_in_flight: strips handed to the link at once.
         outbox_signs: signs waiting for the link; above it the oldest gives way.
         answer_timeout_s: how long a run that is over waits for answers still missing.
@@ -58,9 +57,8 @@ class GlassesSettings(BaseSettings):
         link_poll_s: how often the state of the link is looked at.
     """
 
-    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="WAYWORD_GLASSES_", extra="forbid", frozen=True
-    )
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="WAYWORD_GLASSES_")
+    show_command: ClassVar[str] = "wayword-glasses --show-settings"
 
     detector_pack: str = "ocr-tiny-det"
     packs: Path | None = None
@@ -88,50 +86,3 @@ class GlassesSettings(BaseSettings):
     advertise_name: Annotated[str, Field(min_length=1, max_length=20)] = "Wayword"
     fade_s: Positive = 0.5
     link_poll_s: Positive = 0.25
-
-    _toml_file: ClassVar[Path | None] = None
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line first, then the environment, then the TOML file."""
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls._toml_file))
-
-
-def load_settings(config: Path | None = None, **overrides: object) -> GlassesSettings:
-    """Read the settings.
-
-    Args:
-        config: a TOML file; None for none.
-        overrides: values from the command line; None values are left out.
-
-    Raises:
-        UsageError: the file is missing or broken, or a value is not allowed.
-    """
-    if config is not None and not config.is_file():
-        raise UsageError(f"no settings file {config}")
-    source = type("GlassesSettings", (GlassesSettings,), {"_toml_file": config})
-    try:
-        settings = source(**{name: value for name, value in overrides.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"setting {name}: {first['msg']}", hint="Run with --show-settings to see them all") from error
-    except ValueError as error:
-        raise UsageError(f"cannot read {config}: {error}") from error
-    assert isinstance(settings, GlassesSettings)
-    return settings
-
-
-def show(settings: GlassesSettings) -> str:
-    """The settings as a TOML document; unset ones are comments."""
-    lines = []
-    for name, value in settings.model_dump(mode="json").items():
-        lines.append(f"# {name} is not set" if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}")
-    return "\n".join(lines)

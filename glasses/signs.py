@@ -6,7 +6,7 @@ The registry lives on the event loop; nothing here waits or draws.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -35,6 +35,9 @@ FOLLOW_LOST_S: Final = 4.0
 """The stabiliser tries to find a lost sign for so long; later only detection can."""
 MAX_SIGNS: Final = 256
 """Above it the sign lost longest ago is forgotten."""
+
+MAX_STRIPS_REMEMBERED: Final = 16
+"""Strips of one sign whose answers are still taken."""
 
 Look = npt.NDArray[np.float32]
 
@@ -80,12 +83,14 @@ class Sign:
         pose: keyframe → newest frame.
         seen: when it was last not lost, monotonic seconds.
         sent_height: text height when it was last sent, in pixels.
-        attempts: sends since the last reading or new detection.
+        attempts: sends since it was last detected anew, or the phone came back.
         delivery: where its strip is.
         delivered: when the phone had it, monotonic seconds.
         reading: the best answer so far.
         sent: whether it was ever put in line for the phone.
         refused: the phone does not want it; it is not sent again.
+        strips_sent: frame id and capture time (microseconds) of its last strips, oldest first.
+        followed: whether the stabiliser is looking for it.
     """
 
     region_id: int
@@ -100,6 +105,18 @@ class Sign:
     reading: SignReading | None = None
     sent: bool = False
     refused: bool = False
+    strips_sent: list[tuple[int, int]] = field(default_factory=list)
+    followed: bool = True
+
+    def note_strip(self, frame_id: int, captured_us: int) -> None:
+        """Remember that a strip of it is on its way."""
+        if (frame_id, captured_us) not in self.strips_sent:
+            self.strips_sent.append((frame_id, captured_us))
+            del self.strips_sent[:-MAX_STRIPS_REMEMBERED]
+
+    def is_answered_by(self, reading: SignReading) -> bool:
+        """Whether a reading is of one of its strips, not of a sign that had its id in an earlier run."""
+        return (reading.frame_id, reading.captured_us) in self.strips_sent
 
     @property
     def settled(self) -> bool:
@@ -233,8 +250,15 @@ class SignRegistry:
         return lost
 
     def unfollowed(self, now: float) -> list[int]:
-        """Regions the stabiliser need no longer look for."""
-        return [sign.region_id for sign in self._signs.values() if not sign.in_view and now - sign.seen > FOLLOW_LOST_S]
+        """Regions the stabiliser need no longer look for; each is named once."""
+        tired = [
+            sign
+            for sign in self._signs.values()
+            if sign.followed and not sign.in_view and now - sign.seen > FOLLOW_LOST_S
+        ]
+        for sign in tired:
+            sign.followed = False
+        return [sign.region_id for sign in tired]
 
     def forget(self, now: float) -> list[int]:
         """Drop what was lost too long ago, or is too many; returns the region ids."""

@@ -76,6 +76,11 @@ class SignStrip:
     is_frame: bool = False
 
     @property
+    def captured_us(self) -> int:
+        """When it was captured as the link says it, in microseconds."""
+        return round(self.captured * 1e6)
+
+    @property
     def image_bytes(self) -> int:
         """Bytes of all pictures."""
         return sum(len(line.image) for line in self.lines)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from phone.packs_cli import add_packs_parser, run_packs
-from phone.settings import PhoneSettings, RecogniserChoice, load_settings, show
+from phone.settings import PhoneSettings, RecogniserChoice
 from shared import cli
 from shared.clock import SystemClock
 from shared.errors import DirectionUnsupported, UsageError
@@ -108,13 +108,13 @@ def _settings(options: argparse.Namespace) -> PhoneSettings:
         overrides["cloud"] = None
     if getattr(options, "events_content", False):
         overrides["events_content"] = True
-    return load_settings(options.config, **overrides)
+    return PhoneSettings.load(options.config, **overrides)
 
 
 def _run(options: argparse.Namespace) -> int:
     settings = _settings(options)
     if options.show_settings:
-        print(show(settings))
+        print(settings.as_toml())
         return 0
     from phone.serve import serve
 
@@ -199,7 +199,7 @@ def _translate(options: argparse.Namespace) -> int:
         raise DirectionUnsupported(f"nothing installed translates {result.source} to {target}", hint=_INSTALL_HINT)
     meaning = to_meaning(result, Calibration.builtin())
     print(meaning.translation)
-    pack = f" {meaning.pack_name} {meaning.pack_version}".rstrip()
+    pack = f" {meaning.pack_name} {meaning.pack_version}".rstrip() if meaning.pack_version else ""
     partly = "; partly untranslated" if meaning.reason is not None else ""
     print(
         f"({meaning.source or 'no language'} to {target}, {meaning.engine.value}{pack}, "

@@ -18,7 +18,14 @@ import grpc.aio
 
 from shared.clock import Clock
 from shared.errors import CloudDeadline, CloudError, CloudRefused, CloudUnavailable, StorageError, UsageError
-from shared.limits import MAX_RPC_BYTES, MAX_STRIP_LINES, MAX_TEXT_CHARACTERS
+from shared.limits import (
+    MAX_COORDINATE,
+    MAX_OBJECT_BYTES,
+    MAX_READING_LINES,
+    MAX_RPC_BYTES,
+    MAX_STRIP_LINES,
+    MAX_TEXT_CHARACTERS,
+)
 from shared.messages.wayword.v1 import cloud_pb2, cloud_pb2_grpc, types_pb2
 
 _OPTIONS: Final = (
@@ -48,6 +55,8 @@ _UNWELL: Final = frozenset(
         grpc.StatusCode.DATA_LOSS,
     }
 )
+MAX_READING_BYTES: Final = MAX_OBJECT_BYTES // 2
+"""Largest answer taken: it goes on to the glasses in one object, with others."""
 _SMOOTHING: Final = 0.3
 """Weight of the newest call in the predicted duration (exponential moving average)."""
 
@@ -303,9 +312,10 @@ def _checked(reply: cloud_pb2.ReadStripReply, request: cloud_pb2.ReadStripReques
     lines = reading.lines
     longest = max(len(reading.text), len(reading.translation), *(len(line.text) for line in lines), 0)
     # A sign's text is at most its lines, each of the longest text.
-    if longest > MAX_TEXT_CHARACTERS * MAX_STRIP_LINES or len(lines) > MAX_STRIP_LINES * 4:
+    too_long = longest > MAX_TEXT_CHARACTERS * MAX_STRIP_LINES or len(lines) > MAX_READING_LINES
+    if too_long or reading.ByteSize() > MAX_READING_BYTES:
         raise CloudRefused("the cloud's answer is larger than any sign")
-    if any(len(line.quad.xy) != 8 for line in lines):
+    if any(len(line.quad.xy) != 8 or not all(abs(x) <= MAX_COORDINATE for x in line.quad.xy) for line in lines):
         raise CloudRefused("the cloud's answer has a line without a place")
     if any(not 0.0 <= value <= 1.0 for _, value in reading.confidence.ListFields()):
         raise CloudRefused("the cloud's answer has a confidence outside 0..1")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final, Protocol
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from phone.battery import Battery
 from phone.cascade.policy import CloudState, Conditions, Decision, Policy, Recogniser, Signals, decide
 from phone.cloud import CallCost, CallRefused, CloudClient
+from phone.inbox import Inbox, Job
 from phone.ledger import Consent, Ledger, Outcome
 from phone.outbox import Outbox
 from phone.readings import LocalReading, is_better, to_ledger_sign, to_message, to_signals
@@ -24,7 +23,8 @@ from shared.clock import Clock
 from shared.errors import CloudDeadline, CloudError, CloudRefused, InputError, StorageError, WaywordError
 from shared.events import EventLog
 from shared.link import Link
-from shared.messages.wayword.v1 import cloud_pb2, link_pb2, types_pb2
+from shared.messages.names import enum_name
+from shared.messages.wayword.v1 import cloud_pb2, types_pb2
 
 DIRECTION_MEMORY_S: Final = 600.0
 """How long the cloud's "I do not serve this direction" is believed."""
@@ -32,11 +32,6 @@ MAX_DIRECTIONS: Final = 64
 """Refused directions remembered."""
 SEND_TIME_S: Final = 0.3
 """Kept of a strip's life for bringing the cloud's answer to the glasses."""
-MAX_FRAME_ID: Final = 2**63 - 1
-"""Largest number the ledger can store; at 30 frames a second it takes ten thousand million years."""
-
-StripKey = tuple[int, int, int]
-"""Capture time, frame and region: the same for a strip that is sent again, and for no other."""
 
 
 class StripReader(Protocol):
@@ -51,19 +46,8 @@ class StripReader(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    strip: types_pb2.Strip
-    received: float
-    deadline: float
-
-    @property
-    def key(self) -> StripKey:
-        return self.strip.captured_us, self.strip.frame_id, self.strip.region_id
-
-
 class PhoneDaemon:
-    """Answers every strip the glasses send.
+    """Answers every strip the glasses send. Make it inside a running event loop.
 
     Args:
         link: to the glasses.
@@ -106,12 +90,21 @@ class PhoneDaemon:
         self._events = events
         self._policy = policy or Policy()
         self._outbox = Outbox(link, clock=clock, events=events)
-        self._waiting: deque[_Job] = deque()
-        self._arrived = asyncio.Event()
-        self._answers: OrderedDict[StripKey, types_pb2.Reading | None] = OrderedDict()
+        self._inbox = Inbox(
+            clock=clock,
+            events=events,
+            life_s=settings.answer_life_s,
+            max_waiting=settings.waiting_strips,
+            max_remembered=settings.remembered_strips,
+        )
         self._refinements: set[asyncio.Task[None]] = set()
+        self._refinement_failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._refused_directions: dict[tuple[str, str], float] = {}
-        self.refused_objects = 0
+
+    @property
+    def refused_objects(self) -> int:
+        """Objects from the glasses that were of no use."""
+        return self._inbox.refused
 
     async def run(self) -> None:
         """Answer strips until the link is closed or the task is cancelled."""
@@ -123,8 +116,9 @@ class PhoneDaemon:
                 asyncio.create_task(self._outbox.run(), name="wayword-outbox"),
             ]
             try:
-                await asyncio.wait(steps, return_when=asyncio.FIRST_COMPLETED)
-                for step in steps:
+                awaited = {*steps, self._refinement_failed}
+                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                for step in awaited:
                     if step.done():
                         step.result()
             finally:
@@ -132,110 +126,50 @@ class PhoneDaemon:
                     task.cancel()
                 await asyncio.gather(*steps, *self._refinements, return_exceptions=True)
 
-    # From the glasses ---------------------------------------------------------------------------------
-
     async def _receive(self) -> None:
         async for payload in self._link.receive():
-            self._accept(payload)
-
-    def _accept(self, payload: bytes) -> None:
-        """Queue a strip; answer one that came before from memory; count what is neither."""
-        try:
-            message = link_pb2.LinkObject.FromString(payload)
-        except DecodeError:
-            self._refuse_object("it cannot be parsed")
-            return
-        match message.WhichOneof("body"):
-            case "strip" if message.strip.frame_id <= MAX_FRAME_ID:
-                self._queue(message.strip, len(payload))
-            case "strip":
-                self._refuse_object("its frame id is impossible")
-            case "status":
-                self._events.write("glasses_status", battery_percent=message.status.battery_percent)
-            case other:
-                self._refuse_object(f"glasses do not send {other or 'nothing'}")
-
-    def _refuse_object(self, reason: str) -> None:
-        self.refused_objects += 1
-        self._events.write("object_refused", reason=reason, count=self.refused_objects)
-
-    def _queue(self, strip: types_pb2.Strip, size: int) -> None:
-        now = self._clock.monotonic()
-        job = _Job(strip, now, now + self._settings.answer_life_s)
-        if job.key in self._answers:
-            self._events.write("strip_repeated", frame_id=strip.frame_id, region_id=strip.region_id)
-            answer = self._answers[job.key]
-            if answer is not None:
-                self._outbox.put(answer, deadline=job.deadline)
-            return
-        self._events.write(
-            "strip_received",
-            frame_id=strip.frame_id,
-            region_id=strip.region_id,
-            lines=len(strip.lines),
-            is_frame=strip.is_frame,
-            object_bytes=size,
-        )
-        self._remember(job.key, None)
-        self._waiting.append(job)
-        if len(self._waiting) > self._settings.waiting_strips:
-            self._drop(self._waiting.popleft(), "newer strips came")
-        self._arrived.set()
-
-    def _remember(self, key: StripKey, answer: types_pb2.Reading | None) -> None:
-        self._answers[key] = answer
-        self._answers.move_to_end(key)
-        while len(self._answers) > self._settings.remembered_strips + self._settings.waiting_strips:
-            self._answers.popitem(last=False)
-
-    def _drop(self, job: _Job, reason: str) -> None:
-        # Forgotten, so that the glasses may send it again.
-        self._answers.pop(job.key, None)
-        self._events.write("strip_dropped", frame_id=job.strip.frame_id, region_id=job.strip.region_id, reason=reason)
+            repeated = self._inbox.accept(payload)
+            if repeated is not None:
+                answer, deadline = repeated
+                self._outbox.put(answer, deadline=deadline)
 
     # Phase one ----------------------------------------------------------------------------------------
 
     async def _read_strips(self, worker: ThreadPoolExecutor) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            while not self._waiting:
-                self._arrived.clear()
-                await self._arrived.wait()
-            job = self._waiting.popleft()
+            job = await self._inbox.next()
             started = self._clock.monotonic()
-            if job.deadline <= started:
-                self._drop(job, "it waited too long")
-                continue
             try:
                 recogniser = self._choose_recogniser(self._battery())
                 reading = await loop.run_in_executor(worker, self._reader.read, job.strip, recogniser)
             except InputError as error:
-                self._refuse_object(error.message)
+                self._inbox.refuse(error.message)
                 self._answer(job, _nothing(job.strip))
                 continue
             except WaywordError as error:
                 self._events.write("reading_failed", region_id=job.strip.region_id, reason=str(error))
                 self._answer(job, _nothing(job.strip))
                 continue
-            self._cascade(job, reading, waited_ms=(started - job.received) * 1e3)
+            await self._cascade(job, reading, waited_ms=(started - job.received) * 1e3)
 
-    def _answer(self, job: _Job, message: types_pb2.Reading) -> None:
-        self._remember(job.key, message)
+    def _answer(self, job: Job, message: types_pb2.Reading) -> None:
+        self._inbox.remember(job.key, message)
         self._outbox.put(message, deadline=job.deadline)
         self._events.write(
             "reading_sent",
             content={"text": message.text, "translation": message.translation},
             frame_id=message.frame_id,
             region_id=message.region_id,
-            state=types_pb2.ReadingState.Name(message.state),
-            tier=types_pb2.Tier.Name(message.tier),
-            engine=types_pb2.Engine.Name(message.engine),
+            state=enum_name(types_pb2.ReadingState, message.state),
+            tier=enum_name(types_pb2.Tier, message.tier),
+            engine=enum_name(types_pb2.Engine, message.engine),
             since_strip_ms=(self._clock.monotonic() - job.received) * 1e3,
         )
 
     # The cascade --------------------------------------------------------------------------------------
 
-    def _cascade(self, job: _Job, reading: LocalReading, *, waited_ms: float) -> None:
+    async def _cascade(self, job: Job, reading: LocalReading, *, waited_ms: float) -> None:
         """Decide, write the decision down, answer, and start phase two where the decision says so."""
         message = to_message(reading, types_pb2.READING_STATE_KEPT)
         message.stage_times.add(stage="wait", milliseconds=waited_ms)
@@ -245,7 +179,7 @@ class PhoneDaemon:
             request_bytes=request.ByteSize(),
             direction_refused=self._is_refused(reading.meaning.source or "", reading.target),
         )
-        decision, row = self._decide(job, reading, signals)
+        decision, row = await self._decide(job, reading, signals)
         self._events.write(
             "decision",
             frame_id=reading.frame_id,
@@ -268,29 +202,36 @@ class PhoneDaemon:
             self._refine(self._cloud, job, reading, request, message, row), name="wayword-refine"
         )
         self._refinements.add(task)
-        task.add_done_callback(self._refinements.discard)
+        task.add_done_callback(self._refined)
 
-    def _decide(self, job: _Job, reading: LocalReading, signals: Signals) -> tuple[Decision, int | None]:
+    async def _decide(self, job: Job, reading: LocalReading, signals: Signals) -> tuple[Decision, int | None]:
         """The decision and its ledger row. Without a row nothing leaves."""
         sign = to_ledger_sign(reading)
-        try:
-            conditions = self._conditions(job, self._consent.given(), self._ledger.bytes_today())
-            decision = decide(signals, conditions, self._policy)
-            return decision, self._ledger.record(sign, signals, decision)
-        except StorageError as error:
-            self.storage_failed(error)
-            unrecorded = self._conditions(job, consent=False, spent=0, ledger_writable=False)
-            return decide(signals, unrecorded, self._policy), None
+        conditions = self._conditions(job)
 
-    def _conditions(self, job: _Job, consent: bool, spent: int, *, ledger_writable: bool = True) -> Conditions:
+        def decide_and_record() -> tuple[Decision, int]:
+            left = max(self._settings.daily_budget_bytes - self._ledger.bytes_today(), 0)
+            known = replace(conditions, consent=self._consent.given(), budget_left_bytes=left)
+            decision = decide(signals, known, self._policy)
+            return decision, self._ledger.record(sign, signals, decision)
+
+        try:
+            # In a thread: a slow disk must not keep the link from its acknowledgements.
+            return await asyncio.to_thread(decide_and_record)
+        except StorageError as error:
+            self._storage_failed(error)
+            return decide(signals, replace(conditions, ledger_writable=False), self._policy), None
+
+    def _conditions(self, job: Job) -> Conditions:
+        """The world around a decision, but for what is in the database: that is the most careful guess."""
         battery = self._battery()
         return Conditions(
             cloud=self._cloud_state(),
             cloud_use=self._settings.cloud_use,
-            consent=consent,
+            consent=False,
             frames_allowed=self._settings.cloud_frames,
-            ledger_writable=ledger_writable,
-            budget_left_bytes=max(self._settings.daily_budget_bytes - spent, 0),
+            ledger_writable=True,
+            budget_left_bytes=0,
             battery_percent=battery.percent,
             charging=battery.charging,
             expected_seconds=self._cloud.expected_seconds if self._cloud else 0.0,
@@ -306,7 +247,7 @@ class PhoneDaemon:
             return CloudState.BUSY
         return CloudState.READY
 
-    def storage_failed(self, error: StorageError) -> None:
+    def _storage_failed(self, error: StorageError) -> None:
         """Note that something could not be stored; the daemon goes on without storing."""
         self._events.write("storage_failed", reason=str(error))
 
@@ -315,7 +256,7 @@ class PhoneDaemon:
     async def _refine(
         self,
         cloud: CloudClient,
-        job: _Job,
+        job: Job,
         reading: LocalReading,
         request: cloud_pb2.ReadStripRequest,
         kept: types_pb2.Reading,
@@ -334,7 +275,7 @@ class PhoneDaemon:
             outcome = _compare(answer, kept)
             if outcome is not Outcome.NO_BETTER:
                 final = _refined(answer, kept, cost)
-                self._reader.remember(reading, answer)
+                await asyncio.to_thread(self._reader.remember, reading, answer)
             if answer.unreadable == types_pb2.UNREADABLE_DIRECTION:
                 self._refuse_direction(answer.direction.source, reading.target)
         self._events.write(
@@ -346,11 +287,19 @@ class PhoneDaemon:
             ms=cost.seconds * 1e3,
             bytes_out=cost.bytes_out,
         )
-        self._answer(job, final)
         try:
-            self._ledger.close_call(row, outcome, bytes_out=cost.bytes_out, cloud_ms=cost.seconds * 1e3)
+            await asyncio.to_thread(
+                self._ledger.close_call, row, outcome, bytes_out=cost.bytes_out, cloud_ms=cost.seconds * 1e3
+            )
         except StorageError as error:
-            self.storage_failed(error)
+            self._storage_failed(error)
+        self._answer(job, final)
+
+    def _refined(self, task: asyncio.Task[None]) -> None:
+        """A refinement ended; one that broke ends the daemon, for its sign would wait in vain."""
+        self._refinements.discard(task)
+        if not task.cancelled() and (error := task.exception()) and not self._refinement_failed.done():
+            self._refinement_failed.set_exception(error)
 
     def _refuse_direction(self, source: str, target: str) -> None:
         self._refused_directions[source, target] = self._clock.monotonic() + DIRECTION_MEMORY_S
@@ -365,11 +314,16 @@ class PhoneDaemon:
 
 def _request(reading: LocalReading) -> cloud_pb2.ReadStripRequest:
     """What the cloud is asked. The source language stays open: a misread text must not mislead the cloud."""
+    strip = types_pb2.Strip()
+    strip.CopyFrom(reading.outgoing)
+    # Numbers that count up would tell which calls come from one wearer.
+    for name in ("frame_id", "region_id", "captured_us"):
+        strip.ClearField(name)
     message = to_message(reading, types_pb2.READING_STATE_PROVISIONAL)
     return cloud_pb2.ReadStripRequest(
         # Random: it must not collide with another wearer's, and tells nothing about this one.
         idempotency_key=uuid.uuid4().hex,
-        strip=reading.outgoing,
+        strip=strip,
         direction=types_pb2.Direction(target=reading.target),
         local_text=reading.text,
         local_confidence=message.confidence,
@@ -381,6 +335,7 @@ def _nothing(strip: types_pb2.Strip) -> types_pb2.Reading:
     return types_pb2.Reading(
         frame_id=strip.frame_id,
         region_id=strip.region_id,
+        captured_us=strip.captured_us,
         tier=types_pb2.TIER_PHONE,
         engine=types_pb2.ENGINE_NONE,
         state=types_pb2.READING_STATE_KEPT,
@@ -398,7 +353,8 @@ def _refined(cloud: types_pb2.Reading, kept: types_pb2.Reading, cost: CallCost) 
     """The cloud's reading as the glasses get it, with the stages of both tiers."""
     final = types_pb2.Reading()
     final.CopyFrom(cloud)
-    final.frame_id, final.region_id = kept.frame_id, kept.region_id
+    final.DiscardUnknownFields()
+    final.frame_id, final.region_id, final.captured_us = kept.frame_id, kept.region_id, kept.captured_us
     final.tier = types_pb2.TIER_CLOUD
     final.state = types_pb2.READING_STATE_REFINED
     del final.stage_times[:]

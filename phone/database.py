@@ -168,6 +168,7 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         # `_lock` keeps one thread's transaction apart from another's.
+        existed = self._path.exists()
         uri = f"{self._path.absolute().as_uri()}?mode={'ro' if self._read_only else 'rwc'}"
         connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
         try:
@@ -184,6 +185,9 @@ class Database:
             self._migrate(connection)
         except BaseException:
             connection.close()
+            if not existed:
+                for suffix in ("", "-wal", "-shm"):
+                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
             raise
         return connection
 

@@ -12,6 +12,7 @@ from shared.errors import LinkLost, TransferExpired, TransferRefused
 from shared.events import EventLog
 from shared.limits import MAX_OBJECT_BYTES
 from shared.link import Lane, Link
+from shared.messages.names import enum_name
 from shared.messages.wayword.v1 import link_pb2, types_pb2
 
 MAX_WAITING: Final = 256
@@ -23,7 +24,14 @@ MAX_BATCH: Final = 8
 _BATCH_BYTES: Final = MAX_OBJECT_BYTES // 8
 """A batch ends here: a control object must not hold the lane for long."""
 
-Region = tuple[int, int]
+StripKey = tuple[int, int, int]
+"""Capture time, frame and region: the same for a strip that is sent again, and for no other, whatever run of the
+glasses it is from."""
+
+
+def strip_key(message: types_pb2.Strip | types_pb2.Reading) -> StripKey:
+    """Which strip this is, or answers."""
+    return message.captured_us, message.frame_id, message.region_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +55,15 @@ class Outbox:
         self._link = link
         self._clock = clock
         self._events = events
-        self._waiting: OrderedDict[Region, _Waiting] = OrderedDict()
-        self._sending: dict[asyncio.Task[None], frozenset[Region]] = {}
+        self._waiting: OrderedDict[StripKey, _Waiting] = OrderedDict()
+        self._sending: dict[asyncio.Task[None], frozenset[StripKey]] = {}
         self._wake = asyncio.Event()
 
     def put(self, reading: types_pb2.Reading, *, deadline: float) -> None:
         """Send a reading, at the latest at `deadline` on the clock."""
-        region = (reading.frame_id, reading.region_id)
-        self._waiting.pop(region, None)
-        self._waiting[region] = _Waiting(reading, deadline)
+        key = strip_key(reading)
+        self._waiting.pop(key, None)
+        self._waiting[key] = _Waiting(reading, deadline)
         if len(self._waiting) > MAX_WAITING:
             _, dropped = self._waiting.popitem(last=False)
             self._lost(dropped.reading, "too many readings wait")
@@ -80,22 +88,24 @@ class Outbox:
         now = self._clock.monotonic()
         batch: list[_Waiting] = []
         size = 0
-        for region, waiting in list(self._waiting.items()):
+        for key, waiting in list(self._waiting.items()):
             if waiting.deadline <= now:
-                del self._waiting[region]
+                del self._waiting[key]
                 self._lost(waiting.reading, "its deadline passed")
                 continue
-            size += waiting.reading.ByteSize()
-            if region in on_their_way or (batch and size > _BATCH_BYTES):
+            if key in on_their_way:
                 continue
-            batch.append(self._waiting.pop(region))
+            size += waiting.reading.ByteSize()
+            if batch and size > _BATCH_BYTES:
+                break
+            batch.append(self._waiting.pop(key))
             if len(batch) == MAX_BATCH:
                 break
         return batch
 
     def _start(self, batch: list[_Waiting]) -> None:
         task = asyncio.create_task(self._send(batch), name="wayword-send-readings")
-        self._sending[task] = frozenset((item.reading.frame_id, item.reading.region_id) for item in batch)
+        self._sending[task] = frozenset(strip_key(item.reading) for item in batch)
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -116,7 +126,7 @@ class Outbox:
                 "reading_delivered",
                 frame_id=reading.frame_id,
                 region_id=reading.region_id,
-                state=types_pb2.ReadingState.Name(reading.state),
+                state=enum_name(types_pb2.ReadingState, reading.state),
                 bytes_on_air=receipt.bytes_on_air,
                 seconds=receipt.seconds,
             )

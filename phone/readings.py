@@ -96,6 +96,7 @@ class LocalReading:
     Attributes:
         frame_id: of the strip.
         region_id: of the strip.
+        captured_us: of the strip, on the glasses' clock; goes back with the answer and says which strip it is.
         lines: every line looked at, withheld ones included, in reading order.
         meaning: translation of the lines shown.
         target: language wanted.
@@ -109,6 +110,7 @@ class LocalReading:
 
     frame_id: int
     region_id: int
+    captured_us: int
     lines: tuple[LocalLine, ...]
     meaning: Meaning
     target: str
@@ -151,6 +153,7 @@ def to_message(reading: LocalReading, state: types_pb2.ReadingState.ValueType) -
     message = types_pb2.Reading(
         frame_id=reading.frame_id,
         region_id=reading.region_id,
+        captured_us=reading.captured_us,
         text=reading.text,
         translation=meaning.translation,
         direction=types_pb2.Direction(source=meaning.source or "", target=reading.target),

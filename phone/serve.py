@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,6 @@ from phone.ledger import Consent, Ledger
 from phone.reading import LocalReader, ReaderOptions, choose_recogniser, installed_recognisers
 from phone.settings import PhoneSettings
 from shared.clock import Clock
-from shared.errors import StorageError
 from shared.events import EventLog
 from shared.link import Link
 from shared.models.packs import PackStore, default_store_root
@@ -29,41 +28,6 @@ INTERRUPTED: Final = 130
 """Exit code after Ctrl-C, as shells expect."""
 
 Say = Callable[[str], None]
-
-
-class ForgivingEventLog(EventLog):
-    """An event log that a full disk silences instead of ending the daemon.
-
-    Args:
-        path: see `EventLog`.
-        clock: see `EventLog`.
-        content: see `EventLog`.
-        say: told once that events are being lost.
-    """
-
-    def __init__(self, path: Path | None, *, clock: Clock, content: bool, say: Say) -> None:
-        super().__init__(path, tier="phone", clock=clock, content=content)
-        self._say = say
-        self._lost = 0
-
-    def write(self, event: str, /, *, content: Mapping[str, object] | None = None, **fields: object) -> None:
-        """See `EventLog.write`; never raises for the disk."""
-        try:
-            super().write(event, content=content, **fields)
-        except StorageError as error:
-            self._warn(str(error))
-
-    def close(self) -> None:
-        """See `EventLog.close`; what could not be written before is tried once more, and given up."""
-        try:
-            super().close()
-        except OSError as error:
-            self._warn(f"cannot finish the event log: {error.strerror}")
-
-    def _warn(self, problem: str) -> None:
-        self._lost += 1
-        if self._lost == 1:
-            self._say(f"warning: {problem}; the daemon goes on without it")
 
 
 async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link | None = None) -> int:
@@ -80,7 +44,14 @@ async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link |
     """
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
-        events = ForgivingEventLog(settings.events, clock=clock, content=settings.events_content, say=say)
+        events = EventLog(
+            settings.events,
+            tier="phone",
+            clock=clock,
+            content=settings.events_content,
+            # A full disk silences the log; it does not end the daemon.
+            on_loss=lambda problem: say(f"warning: {problem}; the daemon goes on without it"),
+        )
         stack.callback(events.close)
         database = _open_database(settings, events, say)
         stack.callback(database.close)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 import platformdirs
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
+from pydantic import AfterValidator, Field
+from pydantic_settings import SettingsConfigDict
 
 from phone.cascade.privacy import CloudUse
-from shared.errors import UsageError
+from shared.settings import TierSettings
 
 
 class RecogniserChoice(StrEnum):
@@ -40,7 +33,7 @@ Language = Annotated[str, AfterValidator(_language)]
 Positive = Annotated[float, Field(gt=0)]
 
 
-class PhoneSettings(BaseSettings):
+class PhoneSettings(TierSettings):
     """Settings of the phone daemon. Environment variables are prefixed with ``WAYWORD_PHONE_``; times in seconds.
 
     Attributes:
@@ -67,10 +60,8 @@ class PhoneSettings(BaseSettings):
         events_content: whether the event log holds what the signs say.
     """
 
-    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="WAYWORD_PHONE_", extra="forbid", frozen=True
-    )
-    toml_file: ClassVar[Path | None] = None
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="WAYWORD_PHONE_")
+    show_command: ClassVar[str] = "wayword-phone run --show-settings"
 
     cloud: str | None = None
     cloud_use: CloudUse = CloudUse.ALLOW
@@ -94,51 +85,6 @@ class PhoneSettings(BaseSettings):
     events: Path | None = None
     events_content: bool = False
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line, then environment, then the TOML file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=cls.toml_file)
-
     def database_path(self) -> Path:
         """The SQLite file in use."""
         return self.database or platformdirs.user_data_path("wayword") / "phone.sqlite3"
-
-
-def load_settings(config: Path | None = None, **overrides: object) -> PhoneSettings:
-    """Read the settings.
-
-    Args:
-        config: a TOML file; None for none.
-        overrides: values from the command line.
-
-    Raises:
-        UsageError: the file is missing or broken, or a value is not allowed.
-    """
-    if config is not None and not config.is_file():
-        raise UsageError(f"no settings file {config}")
-    source: type[PhoneSettings] = type("PhoneSettings", (PhoneSettings,), {"toml_file": config})
-    try:
-        return source(**overrides)  # type: ignore[arg-type]  # pydantic checks the values
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"setting {name}: {first['msg']}", hint="see: wayword-phone run --show-settings") from error
-    except SettingsError as error:
-        raise UsageError(f"a setting in the environment cannot be read: {error}") from error
-    except (ValueError, OSError) as error:
-        raise UsageError(f"cannot read the settings file {config}: {error}") from error
-
-
-def show(settings: PhoneSettings) -> str:
-    """The settings as a TOML document; unset ones are comments."""
-    lines = []
-    for name, value in settings.model_dump(mode="json").items():
-        lines.append(f"# {name} is not set" if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}")
-    return "\n".join(lines)

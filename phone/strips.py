@@ -11,14 +11,13 @@ import numpy as np
 
 from shared.errors import InputError
 from shared.geometry import ImageBgr, Quad, area, side_lengths, transform
-from shared.limits import MAX_FRAME_SIDE, MAX_STRIP_HEIGHT, MAX_STRIP_LINES, MAX_STRIP_WIDTH
+from shared.layout import sign_by_sign
+from shared.limits import MAX_COORDINATE, MAX_FRAME_SIDE, MAX_STRIP_HEIGHT, MAX_STRIP_LINES, MAX_STRIP_WIDTH
 from shared.messages.wayword.v1 import types_pb2
-from shared.models.detection import DetectedLine
+from shared.models.detection import DetectedLine, reading_order
 from shared.models.rectify import crop_inner, rectify
 from shared.pictures import decode_picture
 
-MAX_COORDINATE: Final = 1e6
-"""Largest coordinate of a quad, in pixels: far outside any picture, and still exact in float32."""
 _MARGIN: Final = 0.25
 """Margin around a line cut from a frame, in line heights: room for the cloud to find the line again."""
 _CUT_HEIGHT: Final = 96
@@ -84,11 +83,12 @@ def cut_lines(
     Args:
         image: the frame, scaled down.
         corners: its corners in the frame it was scaled from.
-        found: lines in `image`, in reading order.
+        found: lines in `image`.
         strip: the strip that brought the frame.
 
     Returns:
-        The lines to read, and a strip that holds these lines only: what may leave the phone instead of the frame.
+        The lines to read, sign after sign, and a strip that holds these lines only: what may leave the phone instead of
+        the frame.
     """
     to_frame = cv2.getPerspectiveTransform(_rectangle(image), corners)
     outgoing = types_pb2.Strip(
@@ -98,8 +98,9 @@ def cut_lines(
         captured_us=strip.captured_us,
     )
     cuts = []
-    best = sorted(found, key=lambda line: line.confidence, reverse=True)[:MAX_STRIP_LINES]
-    for line in (line for line in found if any(line is kept for kept in best)):
+    best = reading_order(sorted(found, key=lambda line: line.confidence, reverse=True)[:MAX_STRIP_LINES])
+    # Sign after sign, as they are translated: what stands in a line's place must be its translation.
+    for line in (best[index] for index in sign_by_sign([line.quad for line in best])):
         picture, inner = rectify(image, line.quad, margin=_MARGIN, max_height=_CUT_HEIGHT)
         quad = transform(np.asarray(to_frame, dtype=np.float64), line.quad)
         cuts.append(Cut(crop_inner(picture, inner), quad, min(side_lengths(line.quad)), line.confidence))

@@ -47,7 +47,12 @@ class WaywordError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.hint}" if self.hint else self.message
+        if not self.hint:
+            return self.message
+        first = self.hint.split(maxsplit=1)[0].rstrip(",:")
+        # A sentence begins with a capital; a command or a file name stays as it is typed.
+        hint = self.hint[0].upper() + self.hint[1:] if first.isalpha() else self.hint
+        return f"{self.message}. {hint}"
 
 
 class UsageError(WaywordError):

@@ -7,7 +7,7 @@ Fields that may hold what a wearer saw (text, translations, file names of pictur
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -23,19 +23,31 @@ class EventLog:
         tier: "glasses", "phone" or "cloud"; written as `process` with every event.
         clock: source of the `t` (monotonic seconds) field.
         content: whether fields that may hold user content are written.
+        on_loss: told once, in one line, when the disk refuses an event; later ones are tried all the same. None: then
+            `write` and `close` raise.
 
     Raises:
         StorageError: the file cannot be opened for appending.
     """
 
-    def __init__(self, path: Path | None, *, tier: str, clock: Clock, content: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        tier: str,
+        clock: Clock,
+        content: bool = False,
+        on_loss: Callable[[str], None] | None = None,
+    ) -> None:
         self._process = tier
         self._clock = clock
         self._content = content
+        self._on_loss = on_loss
+        self._failed = False
         self._file: IO[str] | None = None
         if path is not None:
             try:
-                self._file = path.open("a", encoding="utf-8", buffering=1)
+                self._file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
             except OSError as error:
                 raise StorageError(f"cannot write the event log {path}: {error.strerror}") from error
 
@@ -48,7 +60,7 @@ class EventLog:
             fields: JSON-serialisable facts.
 
         Raises:
-            StorageError: the disk refuses.
+            StorageError: the disk refuses, and nobody is told by `on_loss`.
         """
         if self._file is None:
             return
@@ -58,10 +70,27 @@ class EventLog:
         try:
             self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
         except OSError as error:
-            raise StorageError(f"cannot write the event log: {error.strerror}") from error
+            self._lose(f"cannot write the event log: {error.strerror}", error)
 
     def close(self) -> None:
-        """Close the file; later events are dropped."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Close the file; later events are dropped.
+
+        Raises:
+            StorageError: the disk refuses the last events, nobody is told by `on_loss`, and `write` has not said so
+                before.
+        """
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            file.close()
+        except OSError as error:
+            if not self._failed:
+                self._lose(f"cannot finish the event log: {error.strerror}", error)
+
+    def _lose(self, problem: str, error: OSError) -> None:
+        first, self._failed = not self._failed, True
+        if self._on_loss is None:
+            raise StorageError(problem) from error
+        if first:
+            self._on_loss(problem)

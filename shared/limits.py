@@ -32,10 +32,14 @@ MAX_STRIP_HEIGHT: Final = 128
 """Largest decoded strip line, in pixels."""
 MAX_FRAME_SIDE: Final = 1280
 """Largest side of a whole frame sent with `is_frame`, in pixels."""
+MAX_COORDINATE: Final = 1e6
+"""Largest coordinate of a quad, in pixels: far outside any picture, and still exact in float32."""
 
 # Text ---------------------------------------------------------------------------------------------
 MAX_TEXT_CHARACTERS: Final = 512
 """Longest text that is translated or stored, in characters."""
+MAX_READING_LINES: Final = 4 * MAX_STRIP_LINES
+"""Lines of one answer; a second look may find several in one strip."""
 
 # Cloud --------------------------------------------------------------------------------------------
 MAX_RPC_BYTES: Final = 512 * 1024

@@ -59,6 +59,9 @@ def decode_picture(data: bytes, *, max_width: int, max_height: int) -> ImageBgr:
 
 def _webp_size(data: bytes) -> tuple[int, int]:
     """RFC 9649, sections 2.5 and 2.6 (RFC 6386, 9.1 for VP8); the extended format, which nests pictures, is refused."""
+    (size,) = struct.unpack_from("<I", data, 4)
+    if len(data) < size + 8:
+        raise InputError("the picture is cut off")
     chunk = data[12:16]
     if chunk == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
         width, height = struct.unpack_from("<HH", data, 26)

@@ -63,12 +63,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="fit confidence on rendered signs and phrase lists",
         description=__doc__,
     )
-    parser.add_argument("--out", type=Path, required=True, help="file to write")
-    parser.add_argument("--samples", type=int, default=3000, help="rendered strips per pack (default: %(default)s)")
-    parser.add_argument("--corpora", type=Path, help="folder with *.pt-en.tsv.gz phrase lists for the translator")
-    parser.add_argument("--lines", type=int, default=1200, help="phrases for the translator (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=11)
-    parser.add_argument("--packs", type=Path, help="pack store (default: the user's)")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
+    parser.add_argument(
+        "--samples", type=int, default=3000, metavar="N", help="rendered strips per pack (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--corpora", type=Path, metavar="DIR", help="folder with *.pt-en.tsv.gz phrase lists for the translator"
+    )
+    parser.add_argument(
+        "--lines", type=int, default=1200, metavar="N", help="phrases for the translator (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=11, metavar="N", help="of everything drawn by chance (default: %(default)s)"
+    )
+    parser.add_argument("--packs", type=Path, metavar="DIR", help="pack store (default: the user's)")
     parser.set_defaults(body=run)
 
 

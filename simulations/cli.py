@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 import cv2
 
-from shared import cli
 from simulations import calibrate, demo
 from simulations.bench import link, photos, translation
 
@@ -34,12 +32,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     cv2.setNumThreads(1)
     return int(arguments.body(arguments))
-
-
-def entry() -> int:
-    """Console script."""
-    return cli.run("wayword-sim", main)
-
-
-if __name__ == "__main__":
-    sys.exit(entry())

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
+from glasses.camera import StillSource, VideoSource, read_picture
 from shared.clock import Clock, SystemClock
 from shared.errors import InputError, StorageError, UsageError
 from shared.models.packs import PackStore, default_store_root
 from simulations.radio import LinkProfile
 from simulations.report import write_report
-from simulations.results import Event, SignResult, collect, read_events
+from simulations.results import UNREADABLE_WORDS, Event, SignResult, collect, read_events
 from simulations.system import SystemOptions, WaywordSystem
 
 PROGRESS_S = 0.2
+CHECKED_SIDE = 1280
+"""Longest side a given picture or video is scaled to when it is looked at before the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +100,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--link",
         default="40kBps/30ms",
         metavar="RATE/INTERVAL",
-        help="Bluetooth link, or 'unshaped' (default: %(default)s)",
+        help="speed and connection interval of the Bluetooth link, or 'unshaped' (default: %(default)s)",
     )
     parser.add_argument("--no-cloud", action="store_true", help="run without the cloud")
     parser.add_argument(
-        "--recogniser", choices=("auto", "tiny", "small"), default="auto", help="the phone's text recogniser"
+        "--recogniser", choices=("auto", "tiny", "small"), default="auto", help="the phone's (default: %(default)s)"
     )
     parser.add_argument("--battery", type=int, metavar="PERCENT", help="pretend this battery level on the phone")
-    parser.add_argument("--seed", type=int, default=7, help="of the generated street (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=7, metavar="N", help="of the generated street (default: %(default)s)"
+    )
     parser.add_argument(
         "--fault",
         action="append",
@@ -113,7 +117,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="NAME:kill@S",
         help="kill glasses, phone or cloud S seconds into the run; 'stop' instead of 'kill' keeps it dead (repeatable)",
     )
-    parser.add_argument("--packs", type=Path, help="pack store (default: the user's)")
+    parser.add_argument("--packs", type=Path, metavar="DIR", help="pack store (default: the user's)")
     parser.add_argument("--json", action="store_true", help="print one JSON line a sign on standard output")
     parser.set_defaults(body=run)
 
@@ -171,11 +175,9 @@ async def run_demo(options: DemoOptions, *, clock: Clock, say: Callable[[str], N
         RadioError: the emulated radio cannot start.
         ProcessFailed: a tier ended with an error.
     """
-    _check_input(options)
-    out = _output_folder(options.out)
-    film = options.image is None
-    result_file = out / ("demo.mp4" if film else "demo.png")
-    with tempfile.TemporaryDirectory(prefix="wayword-demo-") as folder:
+    _check(options, clock)
+    with _output_folder(options.out) as out, tempfile.TemporaryDirectory(prefix="wayword-demo-") as folder:
+        result_file = out / ("demo.mp4" if options.image is None else "demo.png")
         work = Path(folder)
         say(f"starting radio ({options.link}), {'cloud, ' if options.cloud else ''}phone and glasses …")
         system_options = SystemOptions(
@@ -194,30 +196,46 @@ async def run_demo(options: DemoOptions, *, clock: Clock, say: Callable[[str], N
             await system.supervisor.stop("phone")
             events = system.events()
             signs = collect(events)
-        if options.image is not None and not signs:
+        given = options.image or options.video
+        if given is not None and not signs:
             result_file.unlink(missing_ok=True)
-            raise InputError(f"no text was found in {options.image}", hint="try a sharper or closer picture")
+            raise InputError(f"no text was found in {given}", hint="try a sharper or closer one")
         write_report(out, signs, events, result_file, work / "strips", options_text=_describe(options))
     return signs
 
 
-def _check_input(options: DemoOptions) -> None:
-    """Refuse an unusable input before any process is started."""
+def _check(options: DemoOptions, clock: Clock) -> None:
+    """Refuse what the glasses or the phone would refuse, before any process is started."""
+    if options.battery is not None and not 0 <= options.battery <= 100:
+        raise UsageError(f"a battery of {options.battery}% makes no sense", hint="use --battery 0 to 100")
     for kind, path in (("picture", options.image), ("video", options.video)):
-        if path is None:
-            continue
-        if not path.is_file():
-            raise InputError(f"there is no {kind} at {path}", hint="check the path")
-        if kind == "picture" and not cv2.haveImageReader(str(path)):
-            raise InputError(f"{path} is not a picture this build can read", hint="use JPEG, PNG or WebP")
+        if path is not None and not path.is_file():
+            problem = "it is a folder" if path.is_dir() else "there is no such file"
+            raise InputError(f"cannot read the {kind} {path}: {problem}", hint="check the path")
+    if options.image is not None:
+        StillSource(read_picture(options.image), longest_side=CHECKED_SIDE, frame_rate=1, clock=clock)
+    if options.video is not None:
+        VideoSource(options.video, longest_side=CHECKED_SIDE, clock=clock).close()
 
 
-def _output_folder(path: Path) -> Path:
+@contextlib.contextmanager
+def _output_folder(path: Path) -> Iterator[Path]:
+    """The folder for the results; a run that fails leaves no empty one behind."""
+    existed = path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except FileExistsError as error:
+        raise StorageError(f"cannot create the folder {path}: it is a file", hint="choose another --out") from error
     except OSError as error:
-        raise StorageError(f"cannot create {path}: {error.strerror}", hint="choose another --out") from error
-    return path
+        raise StorageError(f"cannot write into {path}: {error.strerror}", hint="choose another --out") from error
+    try:
+        yield path
+    finally:
+        if not existed:
+            with contextlib.suppress(OSError):  # it holds results
+                path.rmdir()
 
 
 async def _source(options: DemoOptions, system: WaywordSystem, work: Path) -> list[str]:
@@ -264,8 +282,11 @@ def progress_line(event: Event) -> str:
     """One reading in one line."""
     content = event.get("content", {})
     text = " / ".join(str(content.get("text", "")).split("\n"))
-    answer = str(content.get("translation", "")).replace("\n", " / ") or f"({event.get('unreadable') or 'as it is'})"
-    return f"  {event['since_capture_ms'] / 1000:5.2f} s  {event['state']:<11} {event['tier']:<5}  {text} → {answer}"
+    unreadable = str(event.get("unreadable") or "")
+    answer = str(content.get("translation", "")).replace("\n", " / ")
+    answer = answer or f"({UNREADABLE_WORDS.get(unreadable, unreadable) or 'as it is'})"
+    when, state, tier = event["since_capture_ms"] / 1000, event["state"], event["tier"]
+    return f"  {when:5.2f} s  {state:<11} {tier:<5}  {text or '?'} → {answer}"
 
 
 def _describe(options: DemoOptions) -> str:

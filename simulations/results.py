@@ -10,6 +10,25 @@ from typing import Any
 
 Event = Mapping[str, Any]
 
+UNREADABLE_WORDS: Mapping[str, str] = {
+    "no_text": "no text here",
+    "too_small": "too small to read",
+    "script": "not a script the packs read",
+    "low_confidence": "hardly legible",
+    "direction": "no translator for this language",
+    "language_unknown": "language not clear",
+}
+"""Why a sign has no text or no translation, for people."""
+OUTCOME_WORDS: Mapping[str, str] = {
+    "refined": "it knew better",
+    "confirmed": "it agreed",
+    "no better": "it was less sure",
+    "unavailable": "it could not be reached",
+    "deadline": "it did not answer in time",
+    "refused": "it refused",
+}
+"""How a call to the cloud ended, for people."""
+
 
 @dataclass
 class SignResult:
@@ -24,6 +43,8 @@ class SignResult:
         timeline: named moments, milliseconds since capture.
         stages: milliseconds each stage took, as the tiers report them.
         looks: how often the sign was sent.
+        cloud_outcome: how the call to the cloud ended, see `OUTCOME_WORDS`; empty when it was not asked, or when the
+            call had not ended with the run.
     """
 
     region_id: int
@@ -53,11 +74,22 @@ class SignResult:
     stages: dict[str, float] = field(default_factory=dict)
     strip_files: list[str] = field(default_factory=list)
     looks: int = 1
+    cloud_outcome: str = ""
 
     @property
     def answered(self) -> bool:
         """Whether any answer reached the glasses."""
         return self.provisional_ms is not None
+
+    @property
+    def why_untranslated(self) -> str:
+        """Why there is no translation, for people; empty when nobody said."""
+        return UNREADABLE_WORDS.get(self.unreadable, self.unreadable)
+
+    @property
+    def what_the_cloud_did(self) -> str:
+        """What came of asking the cloud, for people; empty when it was not asked."""
+        return OUTCOME_WORDS.get(self.cloud_outcome, self.cloud_outcome)
 
     def as_json_line(self) -> str:
         """The line `--json` prints for this sign."""
@@ -136,6 +168,8 @@ def _apply(sign: SignResult, kind: str, event: Event) -> None:
         sign.escalated = event["escalate"]
         sign.reason = event["reason"]
         sign.timeline["decided"] = _ms(event["t"] - sign.captured)
+    elif kind == "cloud_call":
+        sign.cloud_outcome = str(event["outcome"])
     elif kind == "reading":
         _apply_reading(sign, event)
 

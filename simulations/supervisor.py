@@ -10,10 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.errors import WaywordError
+from shared.errors import DirectionUnsupported, InputError, PackError, StorageError, UsageError, WaywordError
 
 GRACE_S = 8.0
 """A child that has not ended so long after SIGTERM is killed."""
+
+
+FINAL_CODES = frozenset(
+    error.exit_code for error in (UsageError, InputError, StorageError, PackError, DirectionUnsupported)
+)
+"""Exit codes of failures that would be the same the next time: such a child is not started again."""
 
 
 class ProcessFailed(WaywordError):
@@ -125,7 +131,7 @@ class Supervisor:
         while True:
             assert child.process is not None
             code = await child.process.wait()
-            if child.stopping or child.restarts_left == 0 or code == 0:
+            if child.stopping or child.restarts_left == 0 or code == 0 or code in FINAL_CODES:
                 return code
             child.restarts_left -= 1
             await self._spawn(child)

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 
 from shared.clock import Clock
-from shared.errors import WaywordError
-from shared.models.packs import PackStore
+from shared.errors import PackMissing, WaywordError
+from shared.models.packs import PackStore, default_store_root
 from simulations.radio import LinkProfile, RadioProcesses
 from simulations.results import Event, read_events
 from simulations.supervisor import ProcessFailed, Supervisor, describe
@@ -75,8 +75,7 @@ class WaywordSystem:
 
     async def __aenter__(self) -> WaywordSystem:
         try:
-            for name in DEFAULT_PACKS:
-                self._options.store.get(name)
+            self._check_packs()
             self._radio = await self._stack.enter_async_context(RadioProcesses(self._options.link))
             self._stack.push_async_callback(self.supervisor.stop)
             if self._options.cloud:
@@ -91,6 +90,21 @@ class WaywordSystem:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._end()
+
+    def _check_packs(self) -> None:
+        store, missing = self._options.store, []
+        for name in DEFAULT_PACKS:
+            try:
+                store.get(name)
+            except PackMissing:
+                missing.append(name)
+        if missing:
+            names = "pack " + missing[0] if len(missing) == 1 else "packs " + ", ".join(missing)
+            verb = "is" if len(missing) == 1 else "are"
+            where = "" if store.root == default_store_root().absolute() else f" --packs {store.root}"
+            raise PackMissing(
+                f"{names} {verb} not installed in {store.root}", hint=f"run: wayword-phone packs install{where}"
+            )
 
     async def _end(self) -> None:
         await self._stack.aclose()

@@ -21,30 +21,33 @@ import numpy as np
 import numpy.typing as npt
 
 from glasses.stabiliser import Pose, PoseState, View
-from shared.geometry import Homography, Quad, area, transform
+from glasses.stabiliser.motion import (
+    EDGE_PX,
+    MINIMUM_POINTS,
+    Mask,
+    Plane,
+    Points,
+    fit_motion,
+    follow,
+    inside,
+    plausible,
+    view_motion,
+)
+from shared.geometry import Homography, Quad, transform
 
 WORKING_SIDE: Final = 640
 """Frames are halved (or more) until their longer side is near this: the tracker's cost is set by it, in pixels."""
 REMEMBERED_FRAMES: Final = 90
 """Frames kept for `add`: 3 s at 30 frames a second, 20 MB at 640x360."""
 REPLAY_STRIDE: Final = 3
-"""`add` looks at every third remembered frame: as accurate as all of them (facts: 0.24 px after 2 s)."""
-VIEW_POINTS: Final = 80
+"""`add` looks at every third remembered frame: the anchor to the keyframe makes up for the ones left out."""
 POINTS_PER_LINE: Final = 14
 POINTS_PER_REGION: Final = 40
 POINTS_IN_ALL: Final = 480
-"""Corners: of the whole view, of one line, of one region, of all regions together."""
+"""Corners: of one line, of one region, of all regions together."""
 ANCHORS_PER_FRAME: Final = 2
-FORWARD_BACKWARD_PX: Final = 0.8
-INLIER_PX: Final = 1.2
-"""Working pixels."""
-HOMOGRAPHY_BREADTH_PX: Final = 8.0
-"""The corners of a single line lie in too thin a band to tell perspective from noise: it moves as an affine plane."""
-THIN_RATIO: Final = 4.0
-"""Spread of the corners of a line of text along and across it, from which shear can no longer be told from noise."""
-MINIMUM_POINTS: Final = 4
 MINIMUM_SHARE: Final = 0.4
-"""A fit must explain so many points, and this share of the region's corners that are in the frame."""
+"""A fit must explain `MINIMUM_POINTS` corners, and this share of those that could be followed."""
 MINIMUM_QUALITY: Final = 0.5
 """Below this correlation with the keyframe, the region has been taken over by something in front of it."""
 REFOUND_QUALITY: Final = 0.7
@@ -52,16 +55,6 @@ REFOUND_QUALITY: Final = 0.7
 LOST_AFTER_FRAMES: Final = 10
 LOST_AFTER_DOUBTS: Final = 3
 """Comparisons with the keyframe in a row that may disagree."""
-EDGE_PX: Final = 4
-"""Corners closer to the border are not followed, in working pixels."""
-
-Points = npt.NDArray[np.float32]
-Plane = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
-
-
-_HALVE: Final = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1.0]])
-_DOUBLE: Final = np.linalg.inv(_HALVE)
 
 
 @dataclass(slots=True)
@@ -78,130 +71,6 @@ class _Region:
     state: PoseState = PoseState.TRACKED
 
 
-def _halved(plane: Plane) -> Plane:
-    whole = plane[: plane.shape[0] // 2 * 2, : plane.shape[1] // 2 * 2]
-    return np.asarray(
-        cv2.resize(whole, (whole.shape[1] // 2, whole.shape[0] // 2), interpolation=cv2.INTER_AREA), dtype=np.uint8
-    )
-
-
-def _inside(points: Points, plane: Plane) -> Mask:
-    height, width = plane.shape
-    return np.asarray(
-        (points[:, 0] > EDGE_PX)
-        & (points[:, 0] < width - 1 - EDGE_PX)
-        & (points[:, 1] > EDGE_PX)
-        & (points[:, 1] < height - 1 - EDGE_PX),
-        dtype=np.bool_,
-    )
-
-
-def _follow(before: Plane, now: Plane, points: Points, guess: Points, window: int, levels: int) -> tuple[Points, Mask]:
-    """Lucas-Kanade with a forward-backward check: where `points` went, and which of them can be trusted."""
-    good = np.asarray(_inside(points, before) & _inside(guess, now), dtype=np.bool_)
-    found = guess.astype(np.float32).copy()
-    if not good.any():
-        return found, good
-    start = np.ascontiguousarray(points[good], dtype=np.float32)
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
-    size = (window, window)
-    forward, status, _ = cv2.calcOpticalFlowPyrLK(
-        before,
-        now,
-        start,
-        np.ascontiguousarray(guess[good], dtype=np.float32),
-        winSize=size,
-        maxLevel=levels,
-        criteria=criteria,
-        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-    )
-    back, back_status, _ = cv2.calcOpticalFlowPyrLK(
-        now,
-        before,
-        forward,
-        start.copy(),
-        winSize=size,
-        maxLevel=1,
-        criteria=criteria,
-        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-    )
-    trusted = (status.ravel() > 0) & (back_status.ravel() > 0)
-    trusted &= np.abs(back - start).max(axis=1) < FORWARD_BACKWARD_PX
-    found[good] = forward
-    good[good] = trusted
-    return found, good
-
-
-def _breadth(points: Points) -> float:
-    """Standard deviation of points across their main direction, in working pixels."""
-    return float(np.sqrt(max(np.linalg.eigvalsh(np.cov(points.T.astype(np.float64)))[0], 0.0)))
-
-
-def _fit(before: Points, now: Points) -> tuple[Homography, int] | None:
-    """Robust motion with as many degrees of freedom as the points can bear, and its number of inliers."""
-    count = len(before)
-    if count < MINIMUM_POINTS:
-        return None
-    if count < 7:
-        affine, inliers = cv2.estimateAffinePartial2D(
-            before, now, method=cv2.RANSAC, ransacReprojThreshold=INLIER_PX, maxIters=100, confidence=0.98
-        )
-    elif count < 14 or _breadth(before) < HOMOGRAPHY_BREADTH_PX:
-        affine, inliers = cv2.estimateAffine2D(
-            before, now, method=cv2.RANSAC, ransacReprojThreshold=INLIER_PX, maxIters=100, confidence=0.98
-        )
-    else:
-        full, inliers = cv2.findHomography(before, now, cv2.RANSAC, INLIER_PX, maxIters=200, confidence=0.98)
-        if full is None or not np.isfinite(full).all() or abs(full[2, 0]) + abs(full[2, 1]) > 0.02:
-            return None
-        return np.asarray(full, dtype=np.float64), int(inliers.sum())
-    if affine is None or not np.isfinite(affine).all():
-        return None
-    found = np.vstack([affine, [0.0, 0.0, 1.0]]).astype(np.float64)
-    return (_unsheared(found, before) if _is_thin(before) else found), int(inliers.sum())
-
-
-def _is_thin(points: Points) -> bool:
-    """Whether points lie along one line of text rather than all over a sign."""
-    across, along = np.sqrt(np.maximum(np.linalg.eigvalsh(np.cov(points.T.astype(np.float64))), 1e-9))
-    return bool(along > THIN_RATIO * across)
-
-
-def _unsheared(affine: Homography, points: Points) -> Homography:
-    """The affine motion without shear, about the points' centre.
-
-    The corners of one line of text tell turning, and stretching along and across the line, from noise, but not shear:
-    it would slant the label. Signs seen at an angle shear little, for the eyes are level most of the time.
-    """
-    centre = points.mean(axis=0).astype(np.float64)
-    _, axes = np.linalg.eigh(np.cov(points.T.astype(np.float64)))
-    along, across = axes[:, 1], axes[:, 0]
-    linear = affine[:2, :2]
-    new_along = linear @ along
-    normal = np.array([-new_along[1], new_along[0]]) / max(float(np.linalg.norm(new_along)), 1e-9)
-    new_across = float(linear @ across @ normal) * normal
-    result = np.eye(3)
-    result[:2, :2] = np.stack([new_along, new_across], axis=1) @ np.stack([along, across], axis=1).T
-    result[:2, 2] = linear @ centre + affine[:2, 2] - result[:2, :2] @ centre
-    return result
-
-
-def _plausible(homography: Homography, quads: Sequence[Quad]) -> bool:
-    """Whether the quads stay quads: convex, not mirrored, neither a speck nor larger than the view."""
-    for quad in quads:
-        corners = transform(homography, quad).astype(np.float64)
-        if not np.isfinite(corners).all():
-            return False
-        edges = np.roll(corners, -1, axis=0) - corners
-        following = np.roll(edges, -1, axis=0)
-        if (edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0] <= 0).any():
-            return False
-        ratio = area(corners.astype(np.float32)) / max(area(quad), 1e-6)
-        if not 1 / 36 < ratio < 36:
-            return False
-    return True
-
-
 class KeyframeLkStabiliser:
     """Implements `glasses.stabiliser.Stabiliser` on one CPU thread."""
 
@@ -210,6 +79,8 @@ class KeyframeLkStabiliser:
         self._regions: dict[int, _Region] = {}
         self._memory: deque[tuple[int, Plane]] = deque(maxlen=REMEMBERED_FRAMES)
         self._turn = 0
+        # Motions of the view between remembered frames, for the regions of one look: they are the same for each.
+        self._replayed: dict[tuple[int, int], Homography | None] = {}
 
     # The seam ------------------------------------------------------------------------------------------
 
@@ -222,8 +93,9 @@ class KeyframeLkStabiliser:
             self._memory.append((frame_id, plane))
             return View(frame_id, captured, {})
         previous = self._memory[-1][1]
-        motion = self._view_motion(previous, plane, None if rotation is None else self._to_working(rotation))
+        motion = view_motion(previous, plane, None if rotation is None else self._to_working(rotation))
         self._memory.append((frame_id, plane))
+        self._replayed.clear()
         self._advance(list(self._regions.values()), previous, plane, motion)
         poses = {region_id: self._pose(region) for region_id, region in self._regions.items()}
         return View(frame_id, captured, poses, None if motion is None else self._to_frame(motion))
@@ -244,8 +116,10 @@ class KeyframeLkStabiliser:
         at = known[0]
         while at < last:
             then = min(at + REPLAY_STRIDE, last)
-            before, now = self._memory[at][1], self._memory[then][1]
-            self._advance([region], before, now, self._view_motion(before, now, None))
+            (before_id, before), (now_id, now) = self._memory[at], self._memory[then]
+            if (before_id, now_id) not in self._replayed:
+                self._replayed[before_id, now_id] = view_motion(before, now, None)
+            self._advance([region], before, now, self._replayed[before_id, now_id])
             at = then
         return self._pose(region)
 
@@ -284,26 +158,6 @@ class KeyframeLkStabiliser:
 
     # Steps -----------------------------------------------------------------------------------------------
 
-    def _view_motion(self, before: Plane, now: Plane, guess: Homography | None) -> Homography | None:
-        """Motion of the view as a whole, from points spread over it; the gyro's guess when nothing can be seen."""
-        # Half the working size is enough to predict with, and costs a quarter.
-        small_before, small_now = _halved(before), _halved(now)
-        found = cv2.goodFeaturesToTrack(small_before, VIEW_POINTS, 0.01, max(small_before.shape) / 40)
-        if found is None or len(found) < MINIMUM_POINTS:
-            return guess
-        points = np.asarray(found, dtype=np.float32).reshape(-1, 2)
-        start = points if guess is None else transform(_HALVE @ guess @ _DOUBLE, points)
-        moved, good = _follow(small_before, small_now, points, start, window=11, levels=3)
-        if good.sum() < max(6, 0.2 * len(points)):
-            return guess
-        affine, inliers = cv2.estimateAffinePartial2D(
-            points[good], moved[good], method=cv2.RANSAC, ransacReprojThreshold=INLIER_PX, maxIters=100, confidence=0.98
-        )
-        if affine is None or inliers.sum() < max(6, 0.3 * good.sum()):
-            return guess
-        small = np.vstack([affine, [0.0, 0.0, 1.0]])
-        return np.asarray(_DOUBLE @ small @ _HALVE, dtype=np.float64)
-
     def _corners(self, plane: Plane, quads: Sequence[Quad]) -> Points:
         """Corners inside the (slightly grown) quads, at most `POINTS_PER_REGION`."""
         grown = []
@@ -336,7 +190,7 @@ class KeyframeLkStabiliser:
         step = np.eye(3) if motion is None else motion
         starts = [transform(region.homography, region.corners) for region in regions]
         points = np.concatenate(starts)
-        moved, good = _follow(before, now, points, transform(step, points), window=15, levels=2)
+        moved, good = follow(before, now, points, transform(step, points), window=15, levels=2)
         offset = 0
         for region, start in zip(regions, starts, strict=True):
             here = slice(offset, offset + len(start))
@@ -350,13 +204,14 @@ class KeyframeLkStabiliser:
     def _settle(self, region: _Region, moved: Points, good: Mask, step: Homography, now: Plane) -> None:
         """Take the measured pose of a region if it is believable, else carry it on with the view."""
         predicted = step @ region.homography
-        expected = int(_inside(transform(predicted, region.corners), now).sum())
-        fit = _fit(region.corners[good], moved[good]) if good.sum() >= max(MINIMUM_POINTS, 0.25 * expected) else None
+        expected = int(inside(transform(predicted, region.corners), now).sum())
+        enough = good.sum() >= max(MINIMUM_POINTS, 0.25 * expected)
+        fit = fit_motion(region.corners[good], moved[good]) if enough else None
         if (
             region.state is not PoseState.LOST
             and fit is not None
             and fit[1] >= max(MINIMUM_POINTS, MINIMUM_SHARE * int(good.sum()))
-            and _plausible(fit[0], region.quads)
+            and plausible(fit[0], region.quads)
         ):
             region.homography = fit[0]
             region.failures = 0
@@ -385,7 +240,7 @@ class KeyframeLkStabiliser:
     def _anchor(self, region: _Region, now: Plane) -> None:
         """Compare with the keyframe warped to the estimate: removes drift, measures quality, finds lost ones."""
         estimate = transform(region.homography, region.corners)
-        usable = _inside(estimate, now)
+        usable = inside(estimate, now)
         if usable.sum() < MINIMUM_POINTS:
             return
         margin = 16
@@ -398,13 +253,9 @@ class KeyframeLkStabiliser:
         offset = low.astype(np.float32)
         expected = self._warped(region, shift, size)
         local = np.asarray(estimate - offset, dtype=np.float32)
-        moved, good = _follow(expected, window, local, local, window=11, levels=1)
-        fit = _fit(region.corners[good], np.asarray(moved[good] + offset, dtype=np.float32))
-        if (
-            fit is not None
-            and fit[1] >= max(MINIMUM_POINTS, 0.5 * int(good.sum()))
-            and _plausible(fit[0], region.quads)
-        ):
+        moved, good = follow(expected, window, local, local, window=11, levels=1)
+        fit = fit_motion(region.corners[good], np.asarray(moved[good] + offset, dtype=np.float32))
+        if fit is not None and fit[1] >= max(MINIMUM_POINTS, 0.5 * int(good.sum())) and plausible(fit[0], region.quads):
             correction = np.abs(transform(fit[0], region.corners) - estimate).max()
             if correction < margin:
                 region.homography = fit[0]

@@ -135,7 +135,7 @@ class Policy:
             has the small one, which reads half of what tiny misses.
         help_reading_small: the same where the phone used the small recogniser, and the cloud has little to add.
         help_script: the same for a script that the phone's recogniser does not know.
-        help_small_text: the same for letters too small to read; nobody reads those (facts: below 12 px).
+        help_small_text: the same for letters too small to read; nobody reads those.
         help_translation: chance that the cloud translates a text that the phone translated wrongly or not at all.
         help_language: the same where the language is not clear: the cloud has no more to go by than the phone.
         base_price: what asking at all must be worth.

@@ -1,8 +1,8 @@
 """The default packs, as data: which files of which wheel, their hashes, and what was measured with them.
 
 Sizes and hashes pin the upstream files of the named wheel versions. Each number of a card says where it comes from:
-"exact_lines" is the share of 198 transcribed lines of 33 photographs that is read exactly (NFKC, case folded, white space
-removed) at a longest side of 960 pixels (tests/shared/test_photo_accuracy.py, nightly); "vendor_accuracy" is upstream's
+"exact_lines" is the share of 198 transcribed lines of 33 photographs that is read exactly (NFKC, case folded, no white
+space) at a longest side of 960 pixels (tests/shared/test_photo_accuracy.py, nightly); "vendor_accuracy" is upstream's
 own figure; scores of translations are those of `wayword-sim bench translation`. Times are left to the benchmarks.
 """
 

@@ -288,7 +288,10 @@ class PackStore:
             hint = _install_hint(name, "reinstall")
             if not path.is_file() or path.stat().st_size > MAX_MANIFEST_BYTES:
                 raise PackCorrupt(f"pack {name} has no usable {MANIFEST_NAME}", hint=hint)
-            manifest = parse_manifest(path.read_bytes(), origin=f"pack {name}")
+            try:
+                manifest = parse_manifest(path.read_bytes(), origin=f"pack {name}")
+            except PackCorrupt as error:
+                raise PackCorrupt(error.message, hint=hint) from error
         if manifest.name != name:
             raise PackCorrupt(f"the folder of pack {name} holds pack {manifest.name}", hint=hint)
         return manifest, folder

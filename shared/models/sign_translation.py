@@ -113,9 +113,7 @@ class _Piece:
 
 
 class SignTranslator:
-    """Translates signs with a phrasebook in front of translation packs.
-
-    Not safe to use from two threads at once, because translators are not.
+    """Translates signs with a phrasebook in front of translation packs. Keeps nothing between calls.
 
     Args:
         phrasebook: looked up first.

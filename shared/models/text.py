@@ -120,8 +120,8 @@ def normalise_for_translation(text: str, language: str | None) -> str:
     """The text as a translator wants it: NFKC, one line, single spaces, sentence case instead of capitals.
 
     Lines join without a space in Japanese and Chinese, and a word hyphenated over a line end is joined again. Text
-    mostly in capitals becomes sentence case, because translators read capitals badly (facts: 8 to 40 of 100 signs on
-    the Spanish pivot); codes, acronyms and Roman numerals keep their capitals, German nouns theirs.
+    mostly in capitals becomes sentence case, because translators read capitals badly; codes, acronyms and Roman
+    numerals keep their capitals, German nouns theirs.
 
     Args:
         text: one sign, lines separated by newlines.

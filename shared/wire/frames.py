@@ -314,6 +314,7 @@ def _decode_hello(body: bytes, *, reply: bool, tag: int) -> Hello:
         max_write=message.max_write,
         battery_percent=battery,
         clock_us=message.clock_us,
-        name=message.name,
+        # It is shown on terminals and in logs: no control characters, and no longer than ours.
+        name="".join(filter(str.isprintable, message.name))[:MAX_NAME_BYTES],
         reply=reply,
     )

@@ -77,6 +77,7 @@ class _Transfer:
     sent: int = 0  # next fragment to send
     acked: int = 0  # fragments the receiver has, never counting the last one
     reached: int = 0  # fragments sent at least once
+    sent_whole: bool = False  # to this peer, in fragments of whatever size
     corrupt: int = 0
     hold_until: float = 0.0
     bytes_on_air: int = 0
@@ -192,6 +193,7 @@ class LaneSender:
             transfer.announce = True
             transfer.restarted = None
             transfer.hold_until = 0.0
+            transfer.sent_whole = transfer.sent_whole and not forgotten
             if forgotten or transfer.size > size:
                 transfer.fix_size(size)
             else:
@@ -285,6 +287,7 @@ class LaneSender:
         transfer.sent += 1
         if index >= transfer.reached:
             transfer.reached = index + 1
+            transfer.sent_whole = transfer.sent_whole or transfer.reached == transfer.fragments
             transfer.sent_at[index] = now
         return encode(Data(self._lane, transfer.transfer_id, self._epoch, index, fragment))
 
@@ -311,7 +314,7 @@ class LaneSender:
         transfer = self._active.get(done.transfer_id)
         if transfer is None:
             return True
-        if transfer.reached < transfer.fragments:
+        if not transfer.sent_whole:
             return False
         self._progress(transfer, transfer.fragments, now)
         del self._active[transfer.transfer_id]

@@ -102,9 +102,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--recogniser", choices=("auto", "tiny", "small"), default="auto", help="the phone's recogniser"
     )
-    parser.add_argument("--arms", default="cloud,phone,rapidocr", help="any of cloud, phone, rapidocr (default: all)")
+    parser.add_argument(
+        "--arms", default="cloud,phone,rapidocr", metavar="LIST", help="any of cloud, phone, rapidocr (default: all)"
+    )
     parser.add_argument("--only", metavar="TEXT", help="only photographs whose name contains TEXT")
-    parser.add_argument("--packs", type=Path, help="pack store (default: the user's)")
+    parser.add_argument("--packs", type=Path, metavar="DIR", help="pack store (default: the user's)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write everything as JSON")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="keep the pictures with their overlays")
     parser.set_defaults(body=run)

@@ -80,8 +80,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="DIR",
         help="folder with mt-eval (default: %(default)s)",
     )
-    parser.add_argument("--lines", type=int, default=DEFAULT_LINES, help="first lines of the test set (%(default)s)")
-    parser.add_argument("--packs", type=Path, help="pack store (default: the user's)")
+    parser.add_argument(
+        "--lines",
+        type=int,
+        default=DEFAULT_LINES,
+        metavar="N",
+        help="first lines of the test set (default: %(default)s)",
+    )
+    parser.add_argument("--packs", type=Path, metavar="DIR", help="pack store (default: the user's)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the numbers and every translation as JSON")
     parser.set_defaults(body=body)
 

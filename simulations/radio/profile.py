@@ -39,8 +39,8 @@ class LinkProfile:
             raise UsageError("a link profile needs a rate and an interval, or neither", hint=_HINT)
         if self.rate_bytes_per_s is not None and not MIN_RATE <= self.rate_bytes_per_s <= MAX_RATE:
             raise UsageError(
-                f"link rate {self.rate_bytes_per_s:g} B/s is out of range",
-                hint=f"use {MIN_RATE:g} to {MAX_RATE:g} B/s",
+                f"link rate {self.rate_bytes_per_s / 1000:g} kBps is out of range",
+                hint=f"use {MIN_RATE / 1000:g} to {MAX_RATE / 1000:g} kBps",
             )
         if self.interval_s is not None and not MIN_INTERVAL_S <= self.interval_s <= MAX_INTERVAL_S:
             raise UsageError(

@@ -52,11 +52,23 @@ def write_report(
         picture=picture.name,
         timeline=timeline_svg(signs),
     )
+    _write_whole(out / "report.json", json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+    _write_whole(out / "report.html", page)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
     try:
-        (out / "report.json").write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        (out / "report.html").write_text(page, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
     except OSError as error:
-        raise StorageError(f"cannot write the report into {out}: {error.strerror}") from error
+        partial.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error.strerror}", hint="free some space") from error
 
 
 def summarise(signs: Sequence[SignResult], events: Sequence[Event]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -149,7 +150,7 @@ def test_the_command_line_overrules_the_environment_and_that_the_file(
     monkeypatch.setenv("WAYWORD_CLOUD_BEAM", "6")
     monkeypatch.setenv("WAYWORD_CLOUD_LISTEN", "127.0.0.1:2")
     outcome = run_here(["serve", "--show-settings", "--config", str(config), "--listen", "127.0.0.1:4"], capsys)
-    shown = json.loads(outcome.stdout)
+    shown = tomllib.loads(outcome.stdout)
     assert (shown["listen"], shown["beam"], shown["workers"]) == ("127.0.0.1:4", 6, 3)
 
 

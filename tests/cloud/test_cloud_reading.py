@@ -37,7 +37,7 @@ def reader(pack_store: PackStore) -> LargeReader:
 @pytest_asyncio.fixture
 async def cloud(reader: LargeReader) -> AsyncIterator[cloud_pb2_grpc.ReaderAsyncStub]:
     clock = SystemClock()
-    settings = CloudSettings.load(None, {"listen": "127.0.0.1:0"})
+    settings = CloudSettings.load(None, listen="127.0.0.1:0")
     service = ReaderService(
         [reader],
         seconds_per_line=0.1,

@@ -108,6 +108,27 @@ async def test_a_wait_longer_than_the_deadline_is_refused_with_the_time_to_come_
     await scheduler.close()
 
 
+async def test_work_that_varies_is_admitted_with_a_margin(clock: ManualClock) -> None:
+    def work(job: str) -> str:
+        clock.now += float(job)
+        return job
+
+    steady = Scheduler[str, str]([work], clock=clock, max_waiting=4, seconds_per_unit=1.0)
+    varying = Scheduler[str, str]([work], clock=clock, max_waiting=4, seconds_per_unit=1.0)
+    for index in range(40):
+        await steady.submit("1.0", cost=1.0, deadline=1e9)
+        await varying.submit("0.2" if index % 2 else "1.8", cost=1.0, deadline=1e9)
+    for scheduler, spare, admitted in ((steady, 0.1, True), (varying, 0.8, False), (varying, 4.0, True)):
+        running = asyncio.create_task(scheduler.submit("0", cost=1.0, deadline=1e9))
+        await asyncio.sleep(0)
+        # On average the running job and this one take two seconds.
+        waiting = asyncio.create_task(scheduler.submit("0", cost=1.0, deadline=clock.now + 2.0 + spare))
+        results = await asyncio.gather(running, waiting, return_exceptions=True)
+        assert isinstance(results[1], Refusal) is not admitted, (spare, results)
+    await steady.close()
+    await varying.close()
+
+
 async def test_a_full_queue_refuses(clock: ManualClock, worker: GatedWorker) -> None:
     scheduler = make(worker, clock, max_waiting=1)
     running = await started(submit(scheduler, "a"))

@@ -105,7 +105,7 @@ async def running(
 ) -> AsyncIterator[Cloud]:
     clock = SystemClock()
     log = EventLog(events, tier="cloud", clock=clock)
-    settings = CloudSettings.load(None, {"listen": "127.0.0.1:0", **overrides})
+    settings = CloudSettings.load(None, **{"listen": "127.0.0.1:0", **overrides})
     service = ReaderService(
         [reader],
         seconds_per_line=seconds_per_line,
@@ -208,6 +208,17 @@ async def test_bad_input_is_refused_by_its_code_and_never_computed(
         error = await refused(cloud, message)
     assert error.code() is status
     assert reader.computed == 0
+
+
+async def test_bytes_that_are_no_message_are_refused_and_recorded(reader: FakeReader, tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    reader.gate.set()
+    async with running(reader, events=log) as cloud:
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await cloud.channel.unary_unary("/wayword.v1.Reader/ReadStrip")(b"\xff" * 50, timeout=20)
+        assert (await cloud.read(request())).reading.text
+    assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert [json.loads(line)["outcome"] for line in log.read_text().splitlines()] == ["malformed", "answered"]
 
 
 async def test_an_oversize_message_is_refused(reader: FakeReader) -> None:

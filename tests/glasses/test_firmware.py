@@ -80,7 +80,8 @@ Answer = Callable[[types_pb2.Strip], Awaitable[list[types_pb2.Reading]]]
 
 def _reading(strip: types_pb2.Strip, state: int = types_pb2.READING_STATE_KEPT, **fields: object) -> types_pb2.Reading:
     values: dict[str, Any] = {"text": "Saída", "translation": "Exit", "engine": types_pb2.ENGINE_PHRASEBOOK}
-    return types_pb2.Reading(frame_id=strip.frame_id, region_id=strip.region_id, state=state, **(values | fields))
+    values |= {"frame_id": strip.frame_id, "region_id": strip.region_id, "captured_us": strip.captured_us}
+    return types_pb2.Reading(state=state, **(values | fields))
 
 
 class Phone:
@@ -199,7 +200,8 @@ async def test_a_still_is_read_sign_by_sign_and_ends_when_all_are_settled(wall: 
         # What --record writes is what was sent.
         for strip in world.phone.strips:
             for index, line in enumerate(strip.lines):
-                assert (tmp_path / f"region{strip.region_id}_line{index}.webp").read_bytes() == line.image
+                name = f"region{strip.region_id}_frame{strip.frame_id}_line{index}.webp"
+                assert (tmp_path / name).read_bytes() == line.image
 
     states = [(entry["region_id"], entry["state"]) for entry in world.events("reading")]
     assert sorted(states) == [(1, "provisional"), (1, "refined"), (2, "provisional"), (2, "refined")]
@@ -306,6 +308,21 @@ async def test_nonsense_from_the_phone_is_counted_and_survived(wall: Wall, tmp_p
         summary = await world.run(world.still(wall.picture), answer)
     assert summary.settled == 1
     assert len(world.events("object_refused")) == 1
+    assert [event["region_id"] for event in world.events("reading_unclaimed")] == [4711]
+
+
+async def test_a_reading_of_an_earlier_run_is_not_taken_for_one_of_this(wall: Wall, tmp_path: Path) -> None:
+    async with _world(tmp_path) as world:
+        world.detector = WallDetector(lines_of(wall.quads[1]))
+
+        async def answer(strip: types_pb2.Strip) -> list[types_pb2.Reading]:
+            # Before the glasses were restarted, a strip had the same frame and region; its answer comes late.
+            return [_reading(strip, captured_us=strip.captured_us - 5_000_000, text="old"), _reading(strip, text="new")]
+
+        summary = await world.run(world.still(wall.picture), answer)
+    assert summary.settled == 1
+    assert [event["content"]["text"] for event in world.events("reading")] == ["new"]
+    assert len(world.events("reading_unclaimed")) == 1
 
 
 async def test_a_phone_that_came_back_without_memory_is_asked_again(wall: Wall, tmp_path: Path) -> None:

@@ -20,12 +20,13 @@ def _play(
     motion: Callable[[int], Homography | None],
     sharpness: Callable[[int], float] = lambda step: 100.0,
     lost: Callable[[int], int] = lambda step: 0,
+    busy: Callable[[int], bool] = lambda step: False,
 ) -> list[tuple[float, GateReason]]:
     """Run the gate at 30 frames a second; returns when it opened, and why."""
     state = GateState()
     opened = []
     for step in range(round(seconds * 30)):
-        seen = GateInput(step / 30, SIZE, motion(step), sharpness(step), lost(step))
+        seen = GateInput(step / 30, SIZE, motion(step), sharpness(step), lost(step), busy(step))
         opens, reason, state = decide(GatePolicy(), state, seen)
         if opens:
             opened.append((seen.now, reason))
@@ -71,6 +72,13 @@ def test_coming_closer_is_a_reason_to_look() -> None:
 def test_a_lost_sign_is_a_reason_to_look() -> None:
     opened = _play(1.5, lambda step: REST, lost=lambda step: int(30 <= step < 33))
     assert opened[1] == (pytest.approx(1.0, abs=0.05), GateReason.LOST)
+
+
+def test_a_turn_during_a_look_is_a_reason_for_the_next_one() -> None:
+    # The look of the first frame takes 20 frames, in which the head turns by half a view and comes to rest.
+    opened = _play(2, lambda step: shift(50, 0) if 2 <= step < 15 else REST, busy=lambda step: 1 <= step < 20)
+    assert [reason for _, reason in opened] == [GateReason.FIRST, GateReason.UNCOVERED]
+    assert opened[1][0] == pytest.approx(GatePolicy().minimum_interval_s, abs=0.05)
 
 
 def test_looks_keep_their_distance_and_their_budget() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from glasses.cli import PROGRAM, main
-from glasses.settings import GlassesSettings, load_settings, show
+from glasses.settings import GlassesSettings
 from shared import cli
 from shared.errors import UsageError
 
@@ -24,6 +24,7 @@ def files(tmp_path: Path) -> Path:
     (tmp_path / "corrupt.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is not it")
     (tmp_path / "corrupt.mp4").write_bytes(b"this is not it" * 99)
     (tmp_path / "good.png").write_bytes(cv2.imencode(".png", np.zeros((40, 60, 3), np.uint8))[1].tobytes())
+    (tmp_path / "thin.png").write_bytes(cv2.imencode(".png", np.zeros((3, 4000, 3), np.uint8))[1].tobytes())
     (tmp_path / "packs").mkdir()
     return tmp_path
 
@@ -34,6 +35,7 @@ def files(tmp_path: Path) -> Path:
         ([], 2, "nothing to look at"),
         (["--image", "missing.jpg"], 3, "no picture"),
         (["--image", "corrupt.jpg"], 3, "no picture that can be read"),
+        (["--image", "thin.png"], 3, "4000x3 pixels"),
         (["--video", "missing.mp4"], 3, "no video"),
         (["--video", "corrupt.mp4"], 3, "no video that can be read"),
         (["--camera", "7777"], 3, "no camera 7777"),
@@ -74,7 +76,7 @@ def test_settings_come_from_the_command_line_then_the_environment_then_the_file(
     config.write_text("strip_quality = 50\nstrip_height = 48\nanswer_timeout_s = 5.0\n")
     monkeypatch.setenv("WAYWORD_GLASSES_STRIP_HEIGHT", "96")
     monkeypatch.setenv("WAYWORD_GLASSES_ANSWER_TIMEOUT_S", "6")
-    settings = load_settings(config, answer_timeout_s=7, packs=None)
+    settings = GlassesSettings.load(config, answer_timeout_s=7)
     assert (settings.strip_quality, settings.strip_height, settings.answer_timeout_s) == (50, 96, 7)
 
 
@@ -83,10 +85,10 @@ def test_a_wrong_settings_file_is_refused(tmp_path: Path, content: str) -> None:
     config = tmp_path / "glasses.toml"
     config.write_text(content)
     with pytest.raises(UsageError):
-        load_settings(config)
+        GlassesSettings.load(config)
 
 
 def test_the_shown_settings_can_be_read_back(tmp_path: Path) -> None:
     config = tmp_path / "glasses.toml"
-    config.write_text(show(GlassesSettings(strip_quality=33)))
-    assert load_settings(config).strip_quality == 33
+    config.write_text(GlassesSettings(strip_quality=33).as_toml())
+    assert GlassesSettings.load(config).strip_quality == 33

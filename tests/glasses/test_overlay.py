@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -102,6 +104,17 @@ def test_line_breaks_are_kept_when_they_cost_nothing() -> None:
 
 def _near(image: ImageBgr, colour: tuple[int, int, int]) -> int:
     return int((np.abs(image.astype(int) - colour).max(axis=2) < 40).sum())
+
+
+@pytest.mark.parametrize("reach", [1e4, 1e6])
+@pytest.mark.parametrize("style", [LabelStyle.PROVISIONAL, LabelStyle.SETTLED])
+def test_a_label_that_reaches_far_out_of_the_frame_is_drawn_as_fast(reach: float, style: LabelStyle) -> None:
+    far: Quad = np.array([[-reach, -reach], [reach, -reach], [reach, reach], [-reach, reach]], np.float32)
+    overlay, frame = Overlay(), _grey()
+    overlay.draw(frame, [_label(far, style=style)])
+    start = time.process_time()
+    overlay.draw(frame, [_label(far, style=style)])
+    assert time.process_time() - start < 0.5
 
 
 def test_provisional_and_settled_are_told_apart() -> None:

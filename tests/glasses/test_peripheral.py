@@ -321,6 +321,17 @@ async def test_a_transport_that_cannot_be_opened_says_so(transport: str) -> None
     await link.close()
 
 
+async def test_a_driver_that_fails_in_its_own_way_is_one_typed_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def failing(name: str) -> None:
+        raise Exception("LIBUSB_ERROR_OTHER [-99]")  # libusb's errors, for one, derive from nothing more telling
+
+    monkeypatch.setattr("glasses.peripheral.open_transport", failing)
+    link = PeripheralLink("usb:0", clock=CLOCK)
+    with pytest.raises(LinkUnavailable, match=r"usb:0: LIBUSB_ERROR_OTHER"):
+        await link.start()
+    await link.close()
+
+
 async def test_a_server_that_is_no_controller_is_given_up() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from glasses.recorder import PictureSink, VideoSink, WindowSink, file_sink
+from glasses.recorder import MAX_REPEATS, PictureSink, VideoSink, WindowSink, file_sink
 from shared.errors import StorageError, UsageError
 
 
@@ -64,6 +64,15 @@ def test_a_video_plays_at_the_speed_of_the_world(tmp_path: Path) -> None:
     assert levels[0] < 20
     assert levels[4] == pytest.approx(50, abs=12)
     assert levels[10] > 230
+
+
+def test_a_clock_that_jumps_does_not_fill_the_disk(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4", frame_rate=10)
+    for captured in (0.0, 0.1, 36_000.0, 36_000.1, 36_000.2):
+        sink.write(_picture(), captured)
+    sink.finish()
+    video = cv2.VideoCapture(str(tmp_path / "out.mp4"))
+    assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 2 + MAX_REPEATS + 1 + 2
 
 
 def test_a_discarded_recording_leaves_nothing(tmp_path: Path) -> None:

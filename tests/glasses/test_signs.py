@@ -61,7 +61,14 @@ def _reading(**fields: object) -> SignReading:
         ),
         "",
     )
-    values |= {"frame_id": 1, "region_id": 1, "rank": ReadingRank.KEPT, "lines": (), "stage_times": {}}
+    values |= {
+        "frame_id": 1,
+        "region_id": 1,
+        "captured_us": 1,
+        "rank": ReadingRank.KEPT,
+        "lines": (),
+        "stage_times": {},
+    }
     values |= {"confidence": {"recognition": 0.95}}
     return SignReading(**(values | fields))  # type: ignore[arg-type]
 
@@ -160,6 +167,7 @@ def test_lost_signs_are_unfollowed_then_forgotten(wall: Wall) -> None:
     registry.put(_sign(found, 1, PoseState.LOST, seen=100.0))
     registry.put(_sign(found, 2, PoseState.TRACKED, seen=100.0))
     assert registry.unfollowed(100.0 + FOLLOW_LOST_S + 1) == [1]
+    assert registry.unfollowed(100.0 + FOLLOW_LOST_S + 2) == []  # the stabiliser was told already
     assert registry.forget(100.0 + FOLLOW_LOST_S + 1) == []
     assert registry.forget(100.0 + KEEP_LOST_S + 1) == [1]
     assert registry.get(1) is None

@@ -8,7 +8,7 @@ import pytest
 from signboards import Wall, frame_of, lines_of
 
 from glasses import strips
-from glasses.exchange import parse_readings, strip_object
+from glasses.exchange import Rendering, parse_readings, strip_object
 from shared.errors import FrameMalformed
 from shared.geometry import transform
 from shared.limits import MAX_OBJECT_BYTES, MAX_STRIP_HEIGHT, MAX_STRIP_WIDTH
@@ -151,11 +151,21 @@ def _readings(**fields: object) -> bytes:
         _readings(text="x" * 5000),
         _readings(lines=[types_pb2.ReadLine(text="a", quad=types_pb2.Quad(xy=[1, 2, 3]))]),
         _readings(lines=[types_pb2.ReadLine(text="a", quad=types_pb2.Quad(xy=[float("nan")] * 8))]),
+        _readings(lines=[types_pb2.ReadLine(text="a", quad=types_pb2.Quad(xy=[0, 0, 1e30, 0, 1e30, 1e30, 0, 1e30]))]),
+        _readings(lines=[types_pb2.ReadLine(text="a")] * 1_000),
+        _readings(stage_times=[types_pb2.StageTime(stage="a")] * 1_000),
+        _readings(confidence=types_pb2.Confidence(recognition=float("nan"))),
     ],
 )
 def test_what_is_no_reading_is_refused(payload: bytes) -> None:
     with pytest.raises(FrameMalformed):
         parse_readings(payload)
+
+
+def test_a_reading_of_a_later_version_is_understood_as_far_as_possible() -> None:
+    (reading,) = parse_readings(_readings(translation="Exit", engine=77, tier=78, unreadable=79))
+    assert (reading.engine, reading.tier, reading.unreadable) == ("77", "78", "79")
+    assert reading.rendering is Rendering.TRANSLATED
 
 
 def test_a_reading_is_understood() -> None:

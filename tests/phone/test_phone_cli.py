@@ -54,7 +54,7 @@ def test_a_text_is_translated_and_the_engine_named(pack_store: PackStore, comman
     assert (code, err) == (0, "")
     translation, details = out.splitlines()
     assert translation.lower() == "no smoking"
-    assert details.startswith("(pt to en, phrasebook phrasebook, confidence 0.")
+    assert details.startswith("(pt to en, phrasebook, confidence ")
     code, out, _ = command("translate", "A loja abre amanhã", "--from", "pt", "--beam", "2", "--packs", pack_store.root)
     assert code == 0
     assert "tomorrow" in out.lower()

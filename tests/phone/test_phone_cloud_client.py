@@ -213,6 +213,14 @@ async def _until_reconnected(client: CloudClient, clock: SetClock) -> types_pb2.
             reading=types_pb2.Reading(lines=[types_pb2.ReadLine(text="a", quad=types_pb2.Quad(xy=[1, 2, 3]))]),
         ),
         cloud_pb2.ReadStripReply(
+            idempotency_key="k1",
+            reading=types_pb2.Reading(lines=[types_pb2.ReadLine(quad=types_pb2.Quad(xy=[float("nan")] * 8))]),
+        ),
+        cloud_pb2.ReadStripReply(
+            idempotency_key="k1",
+            reading=types_pb2.Reading(stage_times=[types_pb2.StageTime(stage="s" * 200)] * 1_000),
+        ),
+        cloud_pb2.ReadStripReply(
             idempotency_key="k1", reading=types_pb2.Reading(confidence=types_pb2.Confidence(script=float("nan")))
         ),
     ],

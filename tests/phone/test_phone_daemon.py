@@ -69,6 +69,7 @@ class FakeReader:
         return LocalReading(
             frame_id=strip.frame_id,
             region_id=strip.region_id,
+            captured_us=strip.captured_us,
             lines=(line,),
             meaning=NO_MEANING if blank else exit_,
             target="en",
@@ -94,6 +95,7 @@ class FakeCloud(cloud_pb2_grpc.ReaderServicer):
         self.asked = asyncio.Event()
         self.confidence = 0.95
         self.status: grpc.StatusCode | None = None
+        self.engine: int = types_pb2.ENGINE_TRANSLATOR
 
     async def ReadStrip(  # noqa: N802 - gRPC's name
         self, request: cloud_pb2.ReadStripRequest, context: Context
@@ -111,7 +113,7 @@ class FakeCloud(cloud_pb2_grpc.ReaderServicer):
                 translation="Way out",
                 direction=types_pb2.Direction(source="pt", target="en"),
                 confidence=confidence,
-                engine=types_pb2.ENGINE_TRANSLATOR,
+                engine=self.engine,  # type: ignore[arg-type]  # tests may name an engine that does not exist
                 stage_times=[types_pb2.StageTime(stage="recognise", milliseconds=30)],
             ),
         )
@@ -259,17 +261,31 @@ async def test_an_unsure_reading_is_shown_at_once_and_refined_when_the_cloud_ans
         cloud.let.set()
         second = await world.glasses.next()
     assert second.state == types_pb2.READING_STATE_REFINED
-    assert (second.frame_id, second.region_id) == (1, 5)
+    assert (second.frame_id, second.region_id, second.captured_us) == (1, 5, 1)
     assert (second.text, second.translation, second.tier) == ("Saída", "Way out", types_pb2.TIER_CLOUD)
     assert {"recognise", "wait", "cloud", "cloud_recognise"} == {time.stage for time in second.stage_times}
     request = cloud.requests[0]
     assert request.strip.lines[0].image == b"picture"
     assert (request.local_text, request.direction.target) == ("Saida", "en")
+    # Numbers that count up would tell which calls come from one wearer.
+    assert (request.strip.frame_id, request.strip.region_id, request.strip.captured_us) == (0, 0, 0)
     assert not request.HasField("place_cell")
     assert world.reader.remembered == ["Way out"]
     entry = world.ledger.entries(limit=1)[0]
     assert (entry.escalate, entry.bytes_out) == (True, request.ByteSize())
     assert world.events("cloud_call")[0]["outcome"] == "refined"
+
+
+async def test_a_cloud_of_a_later_version_is_understood_as_far_as_possible(start: Start) -> None:
+    cloud = FakeCloud()
+    cloud.engine = 77
+    async with serving(cloud) as port:
+        world = await start(port=port)
+        await world.glasses.send(strip(5))
+        await world.glasses.next()
+        final = await world.glasses.next()
+    assert (final.state, final.translation, final.engine) == (types_pb2.READING_STATE_REFINED, "Way out", 77)
+    assert world.events("reading_sent")[-1]["engine"] == "77"
 
 
 async def test_a_cloud_that_is_less_sure_does_not_replace_the_reading(start: Start) -> None:
@@ -341,13 +357,13 @@ async def test_consent_opens_the_cloud_and_its_end_closes_it(start: Start) -> No
         await world.glasses.send(strip(1))
         assert (await world.glasses.next()).state == types_pb2.READING_STATE_KEPT
         world.consent.give(seconds=600)
-        await world.glasses.send(strip(2))
+        await world.glasses.send(strip(2, image=b"second"))
         assert (await world.glasses.next()).state == types_pb2.READING_STATE_PROVISIONAL
         assert (await world.glasses.next()).state == types_pb2.READING_STATE_REFINED
         world.consent.withdraw()
         await world.glasses.send(strip(3))
         assert (await world.glasses.next()).state == types_pb2.READING_STATE_KEPT
-    assert [request.strip.region_id for request in cloud.requests] == [2]
+    assert [request.strip.lines[0].image for request in cloud.requests] == [b"second"]
 
 
 async def test_private_text_never_leaves(start: Start) -> None:
@@ -391,6 +407,25 @@ async def test_a_direction_the_cloud_refuses_is_not_asked_again(start: Start) ->
         assert (await world.glasses.next()).state == types_pb2.READING_STATE_KEPT
     assert len(cloud.requests) == 1
     assert world.events("decision")[-1]["rule"] == "direction"
+
+
+async def test_what_the_phone_does_not_know_does_not_pass_through_it_to_the_cloud(start: Start) -> None:
+    cloud = FakeCloud()
+    async with serving(cloud) as port:
+        world = await start(port=port)
+        secret = b"\x82\x3e\x06secret"  # field 1000, which this version does not have
+        body = strip(1).SerializeToString() + secret
+        await world.glasses.send_bytes(b"\x0a" + bytes([len(body)]) + body)
+        await world.glasses.next()
+        await world.glasses.next()
+    assert len(cloud.requests) == 1
+    assert b"secret" not in cloud.requests[0].SerializeToString()
+
+
+async def test_an_empty_strip_with_unknown_numbers_is_answered(start: Start) -> None:
+    world = await start()
+    await world.glasses.send(types_pb2.Strip(encoding=99))  # type: ignore[arg-type]
+    assert (await world.glasses.next()).state == types_pb2.READING_STATE_KEPT
 
 
 async def test_hostile_strips_are_counted_answered_and_survived(start: Start) -> None:
@@ -437,6 +472,21 @@ async def test_the_oldest_waiting_strip_gives_way(start: Start) -> None:
     answered = [(await world.glasses.next()).region_id for _ in range(3)]
     assert answered == [1, 4, 5]
     assert [event["region_id"] for event in world.events("strip_dropped")] == [2, 3]
+
+
+async def test_a_strip_that_waits_too_long_is_dropped_and_said_to_be(start: Start) -> None:
+    reader = FakeReader(confidence=0.99, gate=threading.Event())
+    world = await start(reader=reader, answer_life_s=0.05)
+    await world.glasses.send(strip(1), strip(2))
+    await SystemClock().sleep(0.1)
+    assert reader.gate is not None
+    reader.gate.set()
+    while not world.events("strip_dropped"):
+        await SystemClock().sleep(0.01)
+    dropped = world.events("strip_dropped")[0]
+    assert (dropped["region_id"], dropped["reason"]) == (2, "it waited too long")
+    assert world.events("reading_lost")[0]["region_id"] == 1
+    assert reader.read_regions == [1]
 
 
 async def test_answers_wait_for_the_glasses_to_come_back(start: Start) -> None:

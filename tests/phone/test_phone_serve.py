@@ -17,7 +17,7 @@ import numpy as np
 
 from phone.database import Database
 from phone.ledger import Ledger
-from phone.serve import ForgivingEventLog, serve
+from phone.serve import serve
 from phone.settings import PhoneSettings
 from shared.clock import SystemClock
 from shared.link import Lane
@@ -151,13 +151,3 @@ async def test_a_damaged_database_is_set_aside_with_a_warning(pack_store: PackSt
     assert "db.corrupt-1" in said[0]
     assert (tmp_path / "db.corrupt-1").exists()
     assert "database_set_aside" in (tmp_path / "events").read_text()
-
-
-def test_a_full_disk_silences_the_event_log_and_nothing_else() -> None:
-    said: list[str] = []
-    log = ForgivingEventLog(Path("/dev/full"), clock=CLOCK, content=False, say=said.append)
-    log.write("one")
-    log.write("two")
-    log.close()
-    assert len(said) == 1
-    assert "warning" in said[0]

@@ -224,6 +224,12 @@ def test_a_full_disk_is_reported_and_the_database_stays_usable(path: Path, clock
     database.close()
 
 
+def test_a_disk_too_full_for_a_new_database_is_left_as_it_was(path: Path) -> None:
+    with pytest.raises(StorageError, match="full"):
+        Database(path, max_pages=2)
+    assert list(path.parent.iterdir()) == []
+
+
 def test_a_path_that_cannot_be_used_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="--database"):

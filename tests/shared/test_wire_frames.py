@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shared.errors import FrameMalformed
 from shared.link import Lane
+from shared.messages.wayword.v1 import link_pb2
 from shared.wire import frames
 from shared.wire.frames import Ack, Cancel, Data, Done, Frame, Hello, Refuse, RefuseReason, Start, decode, encode
 
@@ -41,6 +42,14 @@ def test_a_frame_survives_the_wire(frame: Frame) -> None:
     value = encode(frame)
     assert len(value) <= frames.MAX_VALUE_BYTES
     assert decode(value) == frame
+
+
+def test_a_peers_name_is_safe_to_print() -> None:
+    message = link_pb2.Hello(epoch=7, protocol_version=1, name="\x1b[2Jglasses\r\n" + "x" * 300)
+    hello = encode(Hello(7, 1, 1, 64, None, 0, ""))
+    decoded = decode(hello[: frames.HEADER_BYTES] + message.SerializeToString())
+    assert isinstance(decoded, Hello)
+    assert decoded.name == "[2Jglasses" + "x" * 14
 
 
 @given(st.binary(max_size=600))

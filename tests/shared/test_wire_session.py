@@ -135,6 +135,21 @@ def test_a_connection_of_fewer_bytes_a_value_starts_the_transfer_over_in_smaller
     assert [received for _, received in world.phone.received] == [payload]
 
 
+def test_an_object_whose_done_was_lost_is_done_also_when_its_fragments_would_be_smaller_now() -> None:
+    world = connected_world(radio=Radio(interval=0.030, rate=40_000))
+    payload = world.random.randbytes(20_000)
+    ticket = world.send(world.glasses, payload, Lane.BULK, within=60)
+    while not world.phone.received:
+        world.run(world.now + 0.001)
+    assert ticket not in world.glasses.outcomes
+    world.cut()
+    world.radio.max_write = 100
+    world.connect()
+    world.run(world.now + 1)
+    assert isinstance(world.glasses.outcomes[ticket][1], Delivered)
+    assert [received for _, received in world.phone.received] == [payload]
+
+
 def test_an_object_whose_done_was_lost_is_not_delivered_again() -> None:
     world = connected_world()
     session = world.phone.session

@@ -27,7 +27,7 @@ def test_every_sign_is_in_view_and_readable_while_the_wearer_rests(walk: StreetW
             height = min(float(np.linalg.norm(quad[3] - quad[0])) for quad in quads)
             best[index] = max(best.get(index, 0.0), height)
     assert sorted(best) == list(range(len(walk.signs)))
-    # facts.md: text below about 12 px cannot be read by any model.
+    # Text below about 12 px cannot be read by the models.
     assert min(best.values()) > 16
 
 

@@ -1,4 +1,4 @@
-"""How long each stage of a call took."""
+"""How long each stage of the reading of one sign took."""
 
 from __future__ import annotations
 
