@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 
-from glasses.exchange import Rendering
+from glasses.exchange import Rendering, SignReading
 from glasses.overlay import Label, LabelStyle
 from glasses.regions import outer_quad
 from glasses.signs import Sign, text_height
 from shared.geometry import Quad, side_lengths, transform
+
+MINIMUM_CONFIDENCE: Final = 0.3
+"""A text less likely right than this is not covered by a translation of it."""
 
 
 def _strength(sign: Sign, now: float, fade_s: float) -> float:
@@ -33,10 +37,18 @@ def _pieces(sign: Sign) -> list[tuple[Quad, float, str]]:
     return [(outer_quad(quads), float(np.median([side_lengths(quad)[1] for quad in quads])), translation)]
 
 
+def _doubtful(reading: SignReading) -> bool:
+    """Whether the sign itself tells the wearer more than its translation would."""
+    if reading.confidence.get("recognition", 1.0) < MINIMUM_CONFIDENCE:
+        return True
+    said, shown = reading.text.splitlines(), reading.translation.splitlines()
+    return 2 * sum(line in shown for line in said) > len(said)
+
+
 def _style(sign: Sign) -> LabelStyle:
     if sign.reading is None:
         return LabelStyle.PENDING
-    if sign.reading.rendering is not Rendering.TRANSLATED:
+    if sign.reading.rendering is not Rendering.TRANSLATED or _doubtful(sign.reading):
         return LabelStyle.UNCHANGED
     return LabelStyle.SETTLED if sign.reading.rank.settled else LabelStyle.PROVISIONAL
 

@@ -139,6 +139,11 @@ class LocalReader:
         self._detectors: dict[str, TextDetector] = {}
         self._orientation: OrientationClassifier | None = None
 
+    @property
+    def targets(self) -> frozenset[str]:
+        """Languages that something installed translates into."""
+        return self._translator.targets
+
     def warm_up(self, recogniser: Recogniser) -> None:
         """Load and run every model once, so that the first sign does not wait for what later ones find ready.
 

@@ -20,6 +20,7 @@ from phone.ledger import Consent, Ledger
 from phone.reading import LocalReader, ReaderOptions, choose_recogniser, installed_recognisers
 from phone.settings import PhoneSettings
 from shared.clock import Clock
+from shared.errors import DirectionUnsupported
 from shared.events import EventLog
 from shared.link import Link
 from shared.models.packs import PackStore, default_store_root
@@ -132,6 +133,9 @@ def _load_reader(
 ) -> LocalReader:
     options = ReaderOptions(target=settings.target, expected=settings.expected_languages)
     reader = LocalReader(store, options=options, clock=clock, cache=cache)
+    if settings.target not in reader.targets:
+        served = ", ".join(sorted(reader.targets))
+        raise DirectionUnsupported(f"nothing installed translates into {settings.target}", hint=f"Use one of: {served}")
     reader.warm_up(recogniser)
     return reader
 

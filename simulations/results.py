@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 Event = Mapping[str, Any]
+EVENT_START = '{"t": '
+"""Every line of an event log begins so; see `shared.events`."""
 
 UNREADABLE_WORDS: Mapping[str, str] = {
     "no_text": "no text here",
@@ -107,13 +109,14 @@ class SignResult:
 
 
 def read_events(*paths: Path) -> list[Event]:
-    """All events of some logs in the order of their time; a last line cut short by a kill is left out."""
+    """All events of some logs in the order of their time; what a kill cut short is left out."""
     events: list[Event] = []
     for path in paths:
         if not path.exists():
             continue
         lines = path.read_text(encoding="utf-8").split("\n")
-        events += [json.loads(line) for line in lines[:-1] if line]
+        # A process that was killed within a line and started again goes on in that same line.
+        events += [json.loads(line[line.rfind(EVENT_START) :]) for line in lines[:-1] if EVENT_START in line]
     return sorted(events, key=lambda event: float(event["t"]))
 
 
@@ -133,9 +136,12 @@ def collect(events: Iterable[Event]) -> list[SignResult]:
             looks = {}
         elif kind == "sign_sent":
             _apply_sent(looks.setdefault(event["region_id"], []), event)
-        elif event.get("region_id") in looks:
-            own = looks[event["region_id"]]
-            _apply(next((look for look in own if look.frame_id == event.get("frame_id")), own[-1]), kind, event)
+        else:
+            # By frame too: what another run left behind may bear the same region number.
+            own = looks.get(event.get("region_id", -1), [])
+            for look in own:
+                if look.frame_id == event.get("frame_id"):
+                    _apply(look, kind, event)
     return done + _last_answered(looks)
 
 

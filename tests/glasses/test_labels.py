@@ -54,6 +54,9 @@ def sign() -> Sign:
         ({"rank": ReadingRank.PROVISIONAL}, LabelStyle.PROVISIONAL, "Exit"),
         ({"engine": "copy", "translation": "Saída"}, LabelStyle.UNCHANGED, ""),
         ({"engine": "none", "translation": "", "unreadable": "direction"}, LabelStyle.UNCHANGED, ""),
+        ({"confidence": {"recognition": 0.06}}, LabelStyle.UNCHANGED, ""),
+        ({"text": "Saída\nAbc\nDef", "translation": "Exit\nAbc\nDef"}, LabelStyle.UNCHANGED, ""),
+        ({"text": "Saída\nAbc", "translation": "Exit\nAbc"}, LabelStyle.SETTLED, "Exit\nAbc"),
     ],
 )
 def test_a_label_tells_how_sure_it_is(sign: Sign, changes: dict[str, object], style: LabelStyle, text: str) -> None:

@@ -239,3 +239,11 @@ def test_help_names_every_command(command: Command) -> None:
     code, out, _ = command("--help")
     assert code == 0
     assert all(name in out for name in ("run", "packs", "ledger", "consent", "translate", "languages"))
+
+
+def test_a_language_that_nothing_translates_into_is_refused_before_the_radio_is(
+    command: Command, pack_store: PackStore, tmp_path: Path
+) -> None:
+    result = command("run", "--target", "xx", "--packs", pack_store.root, "--database", tmp_path / "phone.sqlite3")
+    assert "nothing installed translates into xx" in one_line_error(result)
+    assert result[0] == 6

@@ -27,20 +27,13 @@ def reading(t: float, region: int, state: str, ms: float, translation: str, *, t
 
 
 def event(t: float, process: str, name: str, **facts: object) -> dict[str, Any]:
-    return {"t": t, "process": process, "event": name, "region_id": 1, **facts}
+    return {"t": t, "process": process, "event": name, "region_id": 1, "frame_id": 3, **facts}
 
 
 def test_provisional_then_refined_is_one_sign_with_both_times() -> None:
     events = [
         sent(10.1, 1),
-        {
-            "t": 10.2,
-            "process": "glasses",
-            "event": "sign_delivered",
-            "region_id": 1,
-            "bytes_on_air": 2200,
-            "seconds": 0.1,
-        },
+        event(10.2, "glasses", "sign_delivered", bytes_on_air=2200, seconds=0.1),
         event(10.3, "phone", "decision", escalate=True, reason="unsure"),
         reading(10.3, 1, "provisional", 300.0, "Departure"),
         reading(10.6, 1, "refined", 600.0, "Exit", tier="cloud"),
@@ -78,8 +71,15 @@ def test_restarted_glasses_count_their_regions_anew() -> None:
 
 def test_a_log_line_cut_by_a_kill_is_left_out(tmp_path: Path) -> None:
     log = tmp_path / "x.jsonl"
-    log.write_text('{"t": 2.0, "event": "b"}\n{"t": 1.0, "event": "a"}\n{"t": 3.0, "ev', encoding="utf-8")
-    assert [event["event"] for event in read_events(log, tmp_path / "absent.jsonl")] == ["a", "b"]
+    text = '{"t": 2.0, "event": "b"}\n{"t": 1.0, "event": "a"}\n{"t": 1.5, "e{"t": 2.5, "event": "c"}\n{"t": 3.0, "ev'
+    log.write_text(text, encoding="utf-8")
+    assert [event["event"] for event in read_events(log, tmp_path / "absent.jsonl")] == ["a", "b", "c"]
+
+
+def test_what_another_run_left_behind_is_not_taken_for_this_one() -> None:
+    stale = event(10.2, "phone", "decision", frame_id=99, escalate=True, reason="of another frame")
+    (sign,) = collect([sent(10.1, 1), stale, reading(10.3, 1, "kept", 300.0, "Exit")])
+    assert (sign.escalated, sign.reason) == (False, "")
 
 
 def test_the_timeline_has_a_row_for_each_sign_and_escapes_text() -> None:
