@@ -77,7 +77,7 @@ class GlassesSettings(TierSettings):
     frame_longest_side: Annotated[int, Field(ge=320, le=1280)] = 960
     frame_quality: Annotated[int, Field(ge=1, le=100)] = 60
     strip_deadline_s: Positive = 8.0
-    strips_in_flight: Annotated[int, Field(ge=1, le=8)] = 2
+    strips_in_flight: Annotated[int, Field(ge=1, le=8)] = 4
     outbox_signs: Annotated[int, Field(ge=1, le=1024)] = 64
     answer_timeout_s: Positive = 30.0
     answer_patience_s: Positive = 12.0
