@@ -65,7 +65,7 @@ class GlassesSettings(TierSettings):
     still_longest_side: Annotated[int, Field(ge=320, le=4096)] = 1920
     live_longest_side: Annotated[int, Field(ge=320, le=4096)] = 1280
     still_frame_rate: Positive = 5.0
-    detect_longest_side_still: Annotated[int, Field(ge=320, le=2048)] = 960
+    detect_longest_side_still: Annotated[int, Field(ge=320, le=2048)] = 1280
     detect_longest_side_live: Annotated[int, Field(ge=320, le=2048)] = 960
     detector_threads: Annotated[int, Field(ge=1, le=16)] = 1
     minimum_line_height: Positive = 10.0

@@ -196,7 +196,7 @@ def decide(signals: Signals, conditions: Conditions, policy: Policy) -> Decision
         return Decision(True, Rule.UNSURE, f"{_doubt(signals)}; {numbers}", gain, price)
     right = signals.recognition * signals.script * signals.language * signals.translation
     if right >= 0.5:
-        return Decision(False, Rule.SURE, f"sure enough: {right:.0%} right; {numbers}", gain, price)
+        return Decision(False, Rule.SURE, f"sure enough: {min(right, 0.99):.0%} right; {numbers}", gain, price)
     return Decision(False, Rule.HOPELESS, f"the cloud would hardly help: {_doubt(signals)}; {numbers}", gain, price)
 
 
