@@ -27,6 +27,11 @@ def generate(out: Path) -> None:
         "protoc",
         f"-I{ROOT / 'proto'}",
         f"-I{include}",
+        # Beside this interpreter, whether or not its folder is on the PATH.
+        *(
+            f"--plugin={name}={Path(sys.executable).parent / name}"
+            for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+        ),
         f"--python_out={out}",
         f"--mypy_out={out}",
         f"--grpc_python_out={out}",
