@@ -72,7 +72,8 @@ def test_the_street_walk_is_translated(pack_store: PackStore, tmp_path: Path) ->
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) > 100
     seconds = film.get(cv2.CAP_PROP_FRAME_COUNT) / film.get(cv2.CAP_PROP_FPS)
     film.release()
-    assert 20 < seconds < 60
+    # The walk takes 24.5 s; a machine too slow for it plays it in slow motion rather than in leaps.
+    assert 20 < seconds < 150
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "data:image/webp;base64," in page or "data:image/jpeg;base64," in page
     assert "http://" not in page.replace("http://www.w3.org", "")
