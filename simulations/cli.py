@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 
 from simulations import calibrate, demo
-from simulations.bench import link, photos, translation
+from simulations.bench import detection, link, photos, translation
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     photos.add_parser(benches)
     translation.add_parser(benches)
     link.add_parser(benches)
+    detection.add_parser(benches)
     calibrate.add_parser(commands)
     return parser
 

@@ -204,9 +204,10 @@ def expected_gain(signals: Signals, policy: Policy) -> float:
     """Chance that asking the cloud makes a wrong answer right, 0..1; falls as any confidence rises."""
     text_right = signals.recognition * signals.script
     translation_wrong = 1.0 - signals.language * signals.translation
-    return (1.0 - text_right) * _help_with_reading(signals, policy) + (
-        text_right * translation_wrong * _help_with_translation(signals, policy)
-    )
+    with_reading = _help_with_reading(signals, policy)
+    # Never more than with the reading: else a better reading would make asking more attractive.
+    with_translation = min(_help_with_translation(signals, policy), with_reading)
+    return (1.0 - text_right) * with_reading + text_right * translation_wrong * with_translation
 
 
 def price_of_asking(signals: Signals, conditions: Conditions, policy: Policy) -> float:

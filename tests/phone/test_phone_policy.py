@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from phone.cascade.policy import CloudState, Conditions, Policy, Recogniser, Rule, Signals, Trouble, decide
@@ -163,6 +163,7 @@ def test_nothing_forbidden_ever_leaves(signals: Signals, conditions: Conditions)
 
 
 @given(signals_any, st.integers(0, 3), probabilities)
+@example(replace(SURE, trouble=Trouble.TOO_SMALL, language=0.0, translation=0.0), 0, 0.0)
 def test_a_surer_reading_is_never_escalated_where_a_less_sure_one_is_kept(
     signals: Signals, stage: int, raised: float
 ) -> None:
