@@ -100,10 +100,6 @@ class Outbox:
             self._fail(*self._line.popleft(), "newer signs were waiting")
         self._some.set()
 
-    def strip_of(self, region_id: int) -> SignStrip | None:
-        """The newest strip of a sign; None when it was forgotten."""
-        return self._strips.get(region_id)
-
     def forget(self, region_id: int) -> None:
         """Drop a sign's strip."""
         self._strips.pop(region_id, None)

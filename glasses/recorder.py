@@ -211,7 +211,7 @@ class WindowSink:
             rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
             header = f"P6 {rgb.shape[1]} {rgb.shape[0]} 255 ".encode()
             self._photo = self._photo_class(data=header + rgb.tobytes(), format="PPM")
-            self._label.configure(image=self._photo)  # type: ignore[call-overload]
+            self._label.configure(image=self._photo)  # type: ignore[call-overload]  # tkinter is loaded late: its image is typed as an object
             self._root.update()
         return self._open
 
