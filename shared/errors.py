@@ -22,6 +22,10 @@
     │   ├── CloudUnavailable        cannot be reached (retryable)
     │   ├── CloudDeadline           did not answer in time
     │   └── CloudRefused            answered with a refusal
+    ├── StabiliserError
+    │   ├── FrameRefused            a frame has a wrong shape or type, or time runs backwards
+    │   ├── RegionRefused           a quad is degenerate, not finite, or outside the picture
+    │   └── StabiliserDown          its process died and could not be started again
     └── RadioError                  the emulated radio or its D-Bus cannot start
 """
 
@@ -151,6 +155,24 @@ class CloudDeadline(CloudError):
 
 class CloudRefused(CloudError):
     """The cloud refused the call."""
+
+
+class StabiliserError(WaywordError):
+    """Signs cannot be followed."""
+
+    exit_code = 10
+
+
+class FrameRefused(StabiliserError):
+    """A frame has a wrong shape or type, or is older than the one before."""
+
+
+class RegionRefused(StabiliserError):
+    """A region's quad is degenerate, not finite, or outside the picture."""
+
+
+class StabiliserDown(StabiliserError):
+    """The stabiliser's process died and could not be started again."""
 
 
 class RadioError(WaywordError):

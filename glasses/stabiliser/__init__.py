@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from shared.geometry import Homography, Quad
 
+Luma = npt.NDArray[np.uint8]
+
 
 class PoseState(Enum):
     """How a pose was found."""
@@ -28,6 +30,20 @@ class PoseState(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class GyroSamples:
+    """Readings of the gyro since the frame before.
+
+    Attributes:
+        times: monotonic seconds on the clock of the frames, float64 of shape (n,), rising.
+        rates: angular velocity of the camera in its own axes (x right, y down, z forward), rad/s, float64 of shape
+            (n, 3); each is the mean rate from its time on to the next.
+    """
+
+    times: npt.NDArray[np.float64]
+    rates: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class Pose:
     """Where one region is now.
 
@@ -36,11 +52,13 @@ class Pose:
         state: how it was found.
         quality: 0..1, agreement of the region with its keyframe (zero-mean normalised cross-correlation of its
             pixels when last measured).
+        keyframe: id of that keyframe.
     """
 
     homography: Homography
     state: PoseState
     quality: float
+    keyframe: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +68,7 @@ class View:
     Attributes:
         frame_id: of the frame.
         captured: monotonic seconds.
-        poses: by region id.
+        poses: by region id; a region that was added and is not yet caught up with has none.
         motion: maps pixels of the previous frame to this one, for the view as a whole; None when it could not
             be measured (a cut, a blur, a blank wall).
     """
@@ -64,32 +82,34 @@ class View:
 class Stabiliser(Protocol):
     """Follows planar regions from frame to frame. Not thread-safe: one thread at a time."""
 
-    def observe(
-        self,
-        frame_id: int,
-        luma: npt.NDArray[np.uint8],
-        captured: float,
-        rotation: Homography | None = None,
-    ) -> View:
+    def observe(self, frame_id: int, luma: Luma, captured: float, gyro: GyroSamples | None = None) -> View:
         """Find every region in a new frame.
 
         Args:
             frame_id: greater than any before.
             luma: Y plane, uint8 of shape (height, width), the same for all frames.
-            captured: monotonic seconds.
-            rotation: the gyro's homography from the previous frame to this one; None without a gyro.
+            captured: monotonic seconds, later than any before.
+            gyro: readings since the frame before; None without a gyro.
+
+        Raises:
+            FrameRefused: the frame has a wrong shape or type, or is older than the one before.
         """
         ...
 
-    def add(self, region_id: int, quads: Sequence[Quad], frame_id: int) -> Pose:
+    def add(self, region_id: int, quads: Sequence[Quad], frame_id: int) -> None:
         """Follow a region from a frame seen earlier on, and carry it to the newest frame.
 
-        That frame becomes the region's keyframe. A known region starts anew from it.
+        That frame becomes the region's keyframe. A known region keeps its old keyframe until the new one is caught up
+        with, which takes a few frames: `Pose.keyframe` tells. A region whose frame is too old to be remembered, or
+        whose quads hold nothing to follow, never gets a pose (a known one keeps the one it has).
 
         Args:
             region_id: the caller's name for it.
-            quads: its lines in the frame `frame_id`.
-            frame_id: an observed frame; when it is too old to be remembered, the pose is LOST.
+            quads: its lines in the frame `frame_id`, each float32 of shape (4, 2).
+            frame_id: an observed frame.
+
+        Raises:
+            RegionRefused: a quad is degenerate, not finite, or outside the picture.
         """
         ...
 
