@@ -4,16 +4,19 @@
 #   make demo ARGS="--image F"     the same on a picture of your own (see `make demo ARGS=--help`)
 #   make test                      linters, type checks, import rule, proto drift, all tests
 #   make bench-photos PHOTOS=DIR   every photo of a folder through the whole system
+#   make bench-stabiliser          stabilisers side by side on sequences with ground truth (ARGS=--help tells more)
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 PHOTOS ?= ../shared/photos
+# The last OpenCV with the trackers that the stabiliser is compared with; only a child process of the bench sees it.
+CONTRIB := opencv-contrib-python-headless==4.14.0.94
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit bench-photos bench-translation proto constraints clean
+.PHONY: help demo test check unit bench-photos bench-translation bench-stabiliser proto constraints clean
 
 help:
 	@sed -n 's/^#   //p' $(MAKEFILE_LIST)
@@ -58,6 +61,13 @@ bench-photos: $(VENV)/.stamp-bench
 bench-translation: $(VENV)/.stamp-bench
 	$(BIN)/wayword-phone packs install
 	$(BIN)/wayword-sim bench translation
+
+$(VENV)/.stamp-contrib: Makefile $(VENV)/.stamp-sim
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(VENV)/contrib $(CONTRIB) && touch $@ \
+		|| echo "opencv-contrib cannot be installed: its trackers will be missing from the tables" >&2
+
+bench-stabiliser: $(VENV)/.stamp-sim $(VENV)/.stamp-contrib
+	$(BIN)/wayword-sim bench stabiliser $(ARGS)
 
 proto: $(VENV)/.stamp-dev
 	$(BIN)/python proto/generate.py

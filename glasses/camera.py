@@ -9,20 +9,22 @@ import contextlib
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from glasses.stabiliser import GyroSamples, Luma
 from shared.clock import Clock
 from shared.errors import InputError
 from shared.geometry import ImageBgr
 from shared.limits import MAX_IMAGE_PIXELS
 
-Luma = npt.NDArray[np.uint8]
+LumaPlaces = Callable[[int, int], Luma]
+"""Where the luma of the next frame is to be written, for its width and height: the stabiliser's memory."""
 
 DEFAULT_FRAME_RATE: Final = 30.0
 """Assumed when a source does not say, in frames a second."""
@@ -32,9 +34,12 @@ CAMERA_PATIENCE_S: Final = 10.0
 """A camera or a scene that delivers nothing for so long has failed."""
 SCENE_POLL_S: Final = 0.004
 """Pause before the scene is asked again when it had nothing newer."""
-SCENE_HEADER: Final = struct.Struct("<4sHHQdQ")
-"""Magic, width, height, frame id, capture time (monotonic seconds), payload length in bytes."""
-SCENE_MAGIC: Final = b"WWF1"
+SCENE_HEADER: Final = struct.Struct("<4sHHQdfIQ")
+"""Magic, width, height, frame id, capture time (monotonic seconds), focal length (pixels), gyro readings, bytes of the
+picture. The readings follow, four float64 each (time in seconds, rad/s about x, y and z), then the picture."""
+SCENE_MAGIC: Final = b"WWF2"
+SCENE_GYRO_MOST: Final = 4096
+"""Gyro readings that come with one frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +50,15 @@ class Frame:
         frame_id: increases by at least one per frame of a run.
         captured: monotonic seconds.
         bgr: uint8 of shape (height, width, 3).
-        luma: the Y plane, uint8 of shape (height, width).
+        luma: the Y plane, uint8 of shape (height, width); some sources write a later frame to the same place.
+        gyro: readings since the frame before; None without a gyro.
     """
 
     frame_id: int
     captured: float
     bgr: ImageBgr
     luma: Luma
+    gyro: GyroSamples | None = None
 
 
 class Source(Protocol):
@@ -65,6 +72,15 @@ class Source(Protocol):
     @property
     def still(self) -> bool:
         """Whether every frame is the same picture, without end."""
+        ...
+
+    @property
+    def focal_px(self) -> float | None:
+        """Focal length in pixels of its frames; None when it is not known, at the latest from the first frame on."""
+        ...
+
+    def write_luma_to(self, places: LumaPlaces) -> None:
+        """Have the luma of all frames to come written where `places` says, rather than into memory of its own."""
         ...
 
     def next_frame(self) -> Frame | None:
@@ -90,9 +106,21 @@ def shrink(image: ImageBgr, longest_side: int) -> ImageBgr:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def luma_of(image: ImageBgr) -> Luma:
-    """The Y plane (BT.601), uint8 of shape (height, width)."""
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+def luma_of(image: ImageBgr, places: LumaPlaces | None = None) -> Luma:
+    """The Y plane (BT.601), uint8 of shape (height, width), in new memory or where `places` says."""
+    target = None if places is None else places(image.shape[1], image.shape[0])
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY, dst=target), dtype=np.uint8)
+
+
+class _LumaWriter:
+    """What all sources of moving pictures share: where their luma goes."""
+
+    def __init__(self) -> None:
+        self._places: LumaPlaces | None = None
+
+    def write_luma_to(self, places: LumaPlaces) -> None:
+        """See `Source.write_luma_to`."""
+        self._places = places
 
 
 def read_picture(path: Path) -> ImageBgr:
@@ -134,7 +162,7 @@ def _fit(picture: ImageBgr, longest_side: int, what: str) -> ImageBgr:
     return small
 
 
-class StillSource:
+class StillSource(_LumaWriter):
     """One picture, repeated at a modest rate until closed.
 
     Args:
@@ -147,8 +175,10 @@ class StillSource:
     """
 
     still = True
+    focal_px = None
 
     def __init__(self, picture: ImageBgr, *, longest_side: int, frame_rate: float, clock: Clock) -> None:
+        super().__init__()
         self._bgr = _fit(picture, longest_side, "the picture")
         self._luma = luma_of(self._bgr)
         self.frame_rate = frame_rate
@@ -161,6 +191,7 @@ class StillSource:
             return None
         if self._closed.is_set():
             return None
+        # Nothing follows what does not move, so its luma is nobody's to copy.
         frame = Frame(self._next_id, self._clock.monotonic(), self._bgr, self._luma)
         self._next_id += 1
         return frame
@@ -169,7 +200,7 @@ class StillSource:
         self._closed.set()
 
 
-class VideoSource:
+class VideoSource(_LumaWriter):
     """A video file, played at its own speed.
 
     Args:
@@ -181,8 +212,10 @@ class VideoSource:
     """
 
     still = False
+    focal_px = None
 
     def __init__(self, path: Path, *, longest_side: int, clock: Clock) -> None:
+        super().__init__()
         if not path.is_file():
             raise InputError(f"no video {path}")
         self._path = path
@@ -233,13 +266,13 @@ class VideoSource:
             return None
         bgr = shrink(picture, self._longest_side)
         # Media time, not decoding time: strips, poses and the recording agree on when a frame was taken.
-        return Frame(self._index, self._start + self._index / self.frame_rate, bgr, luma_of(bgr))
+        return Frame(self._index, self._start + self._index / self.frame_rate, bgr, luma_of(bgr, self._places))
 
     def close(self) -> None:
         self._closed.set()
 
 
-class CameraSource:
+class CameraSource(_LumaWriter):
     """A camera of the machine, read by a thread of its own so that the newest frame is always at hand.
 
     Args:
@@ -251,8 +284,10 @@ class CameraSource:
     """
 
     still = False
+    focal_px = None
 
     def __init__(self, number: int, *, longest_side: int, clock: Clock) -> None:
+        super().__init__()
         device = Path(f"/dev/video{number}")
         if not device.exists():
             raise InputError(f"no camera {number}", hint=f"there is no {device}")
@@ -300,7 +335,7 @@ class CameraSource:
                 raise InputError(f"{self._name} stopped giving pictures" if arrived else f"{self._name} gives nothing")
         frame_id, captured, picture = newest
         bgr = shrink(picture, self._longest_side)
-        return Frame(frame_id, captured, bgr, luma_of(bgr))
+        return Frame(frame_id, captured, bgr, luma_of(bgr, self._places))
 
     def close(self) -> None:
         with self._fresh:
@@ -308,7 +343,7 @@ class CameraSource:
             self._fresh.notify_all()
 
 
-class SceneSource:
+class SceneSource(_LumaWriter):
     """The simulator's scene over a Unix stream socket: one byte ``N`` asks for the newest frame.
 
     Args:
@@ -322,6 +357,8 @@ class SceneSource:
     frame_rate = DEFAULT_FRAME_RATE
 
     def __init__(self, path: Path, *, longest_side: int) -> None:
+        super().__init__()
+        self.focal_px: float | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(CAMERA_PATIENCE_S)
         self._longest_side = longest_side
@@ -346,16 +383,22 @@ class SceneSource:
 
     def _ask(self) -> Frame | None:
         self._socket.sendall(b"N")
-        magic, width, height, frame_id, captured, length = SCENE_HEADER.unpack(self._receive(SCENE_HEADER.size))
+        header = SCENE_HEADER.unpack(self._receive(SCENE_HEADER.size))
+        magic, width, height, frame_id, captured, focal, readings, length = header
         if magic != SCENE_MAGIC:
             raise InputError("the scene does not speak the scene protocol")
         if width == 0:
             return None
         if length != width * height * 3 or width * height > MAX_IMAGE_PIXELS:
             raise InputError(f"the scene announced {length} bytes for {width}x{height} pixels")
+        if readings > SCENE_GYRO_MOST:
+            raise InputError(f"the scene announced {readings} gyro readings for one frame")
+        rows = np.frombuffer(self._receive(32 * readings), np.float64).reshape(readings, 4)
         payload = self._receive(length)
         bgr = shrink(np.frombuffer(payload, np.uint8).reshape(height, width, 3), self._longest_side)
-        return Frame(frame_id, captured, bgr, luma_of(bgr))
+        self.focal_px = focal * bgr.shape[1] / width if focal > 0 else None
+        gyro = GyroSamples(rows[:, 0], rows[:, 1:])
+        return Frame(frame_id, captured, bgr, luma_of(bgr, self._places), gyro)
 
     def next_frame(self) -> Frame | None:
         try:

@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,11 @@ from glasses.firmware import Firmware, Summary
 from glasses.peripheral import PeripheralLink
 from glasses.recorder import Sink, WindowSink, file_sink
 from glasses.settings import GlassesSettings, WholeFrames
-from glasses.stabiliser.keyframe_lk import KeyframeLkStabiliser
+from glasses.stabiliser import Stabiliser
+from glasses.stabiliser.client import ProcessStabiliser
+from glasses.stabiliser.compiled import kernel_folder
+from glasses.stabiliser.still import StillStabiliser
+from glasses.stabiliser.warm import warm
 from shared.clock import Clock, SystemClock
 from shared.errors import StorageError, UsageError
 from shared.events import EventLog
@@ -51,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--record", type=Path, metavar="DIR", help="write every strip as it is sent")
     parser.add_argument("--answer-timeout", type=float, metavar="S", help="wait at most so long for answers")
     parser.add_argument("--packs", type=Path, metavar="DIR", help="folder of the model packs")
+    parser.add_argument(
+        "--warm", action="store_true", help="compile what follows the signs, so that no later run waits, and end"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
     parser.add_argument("--show-settings", action="store_true", help="print the settings and end")
     return parser
@@ -101,6 +109,16 @@ def _finder(settings: GlassesSettings, *, still: bool, clock: Clock) -> Finder:
     )
 
 
+def _stabiliser(source: Source, settings: GlassesSettings, clock: Clock, stack: AsyncExitStack) -> Stabiliser:
+    """What follows the signs: nothing moves in a still picture; for everything else a process of its own."""
+    if source.still:
+        return StillStabiliser()
+    stabiliser = ProcessStabiliser(clock=clock, focal_px=lambda: source.focal_px, gyro_offset=settings.gyro_offset_s)
+    stack.callback(stabiliser.close)
+    source.write_luma_to(stabiliser.buffer)
+    return stabiliser
+
+
 def _tell(summary: Summary, arguments: argparse.Namespace) -> None:
     if arguments.image is not None and not summary.text:
         small = f" ({summary.lines_too_small} lines too small to read)" if summary.lines_too_small else ""
@@ -116,9 +134,11 @@ async def _run(arguments: argparse.Namespace, settings: GlassesSettings) -> int:
             arguments.record.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"cannot make the folder {arguments.record}: {error.strerror}") from error
-    source = _source(arguments, settings, clock)
-    try:
+    async with AsyncExitStack() as stack:
+        source = _source(arguments, settings, clock)
+        stack.callback(source.close)
         sinks = _sinks(arguments, source)
+        stabiliser = _stabiliser(source, settings, clock, stack)
         finder = _finder(settings, still=source.still, clock=clock)
         if arguments.hci is None:
             raise UsageError("no Bluetooth controller", hint="Give --hci, such as usb:0 or tcp-client:127.0.0.1:6402")
@@ -129,6 +149,7 @@ async def _run(arguments: argparse.Namespace, settings: GlassesSettings) -> int:
             content=arguments.events_content,
             on_loss=lambda problem: print(f"{PROGRAM}: warning: {problem}; going on without it", file=sys.stderr),
         )
+        stack.callback(events.close)
         events.write("started", still=source.still)
         link = PeripheralLink(
             arguments.hci,
@@ -137,14 +158,11 @@ async def _run(arguments: argparse.Namespace, settings: GlassesSettings) -> int:
             on_status=lambda status: events.write("link_status", status=status),
         )
         await link.start()
-    except BaseException:
-        source.close()
-        raise
-    try:
+        stack.push_async_callback(link.close)
         firmware = Firmware(
             source=source,
             finder=finder,
-            stabiliser=KeyframeLkStabiliser(),
+            stabiliser=stabiliser,
             link=link,
             sinks=sinks,
             settings=settings,
@@ -162,9 +180,6 @@ async def _run(arguments: argparse.Namespace, settings: GlassesSettings) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, end, number)
         summary = await firmware.run()
-    finally:
-        await link.close()
-        events.close()
     _tell(summary, arguments)
     return 130 if ended_by and ended_by[0] == signal.SIGINT else 0
 
@@ -177,6 +192,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = GlassesSettings.load(arguments.config, **overrides)
     if arguments.show_settings:
         print(settings.as_toml())
+        return 0
+    if arguments.warm:
+        print(f"{PROGRAM}: compiling into {kernel_folder()} (half a minute, once)", file=sys.stderr)
+        warm()
         return 0
     # One thread each for sight and detection; OpenCV's own would fight with them for the same cores.
     cv2.setNumThreads(1)

@@ -12,7 +12,7 @@ from glasses import strips
 from glasses.camera import Frame
 from glasses.signs import Found
 from shared.clock import Clock
-from shared.geometry import ImageBgr
+from shared.geometry import ImageBgr, Quad
 from shared.layout import group_signs, line_height
 from shared.models.detection import DetectedLine
 
@@ -37,15 +37,17 @@ class Looked:
 
     Attributes:
         found: the signs large enough to be read.
-        too_small: lines that are not: counted, not sent.
+        too_small: lines that are not: counted, not sent; frame pixels.
         unsure: nothing was found, but there are places that may be text.
         seconds: the look took.
+        cut_off: lines of the signs left out because they run over the edge of the view, frame pixels.
     """
 
     found: tuple[Found, ...]
-    too_small: int
+    too_small: tuple[Quad, ...]
     unsure: bool
     seconds: float
+    cut_off: tuple[Quad, ...] = ()
 
 
 class Finder:
@@ -82,17 +84,19 @@ class Finder:
         lines = self._detector.detect(frame.bgr, longest_side=self._longest_side)
         large = [line for line in lines if line_height(line.quad) >= self._minimum_line_height]
         backgrounds = [strips.border_colour(frame.bgr, line.quad) for line in large]
-        found = tuple(
-            Found(
-                lines=tuple(large[index] for index in sign),
-                background=np.mean([backgrounds[index] for index in sign], axis=0),
-                looks=tuple(strips.look_of(frame.bgr, large[index].quad) for index in sign),
-            )
-            for sign in group_signs([line.quad for line in large], backgrounds=backgrounds)
-            if not (self._skip_cut_off and _cut_off([large[index] for index in sign], frame))
-        )
+        found: list[Found] = []
+        cut_off: list[Quad] = []
+        for sign in group_signs([line.quad for line in large], backgrounds=backgrounds):
+            of_sign = tuple(large[index] for index in sign)
+            if self._skip_cut_off and _cut_off(of_sign, frame):
+                cut_off += [line.quad for line in of_sign]
+                continue
+            background = np.mean([backgrounds[index] for index in sign], axis=0)
+            found.append(Found(of_sign, background, tuple(strips.look_of(frame.bgr, line.quad) for line in of_sign)))
         unsure = not lines and self._unsure_box_threshold is not None and bool(self._maybe(frame))
-        return Looked(found, len(lines) - len(large), unsure, self._clock.monotonic() - start)
+        seconds = self._clock.monotonic() - start
+        too_small = tuple(line.quad for line in lines if line_height(line.quad) < self._minimum_line_height)
+        return Looked(tuple(found), too_small, unsure, seconds, tuple(cut_off))
 
     def _maybe(self, frame: Frame) -> Sequence[DetectedLine]:
         maybe = self._detector.detect(

@@ -16,23 +16,24 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-import cv2
-
 from glasses.answers import Answers
 from glasses.camera import Frame, Source
+from glasses.display import Display, Shown
 from glasses.finder import Finder
 from glasses.gate import GateInput, GatePolicy, GateState, decide
 from glasses.labels import labels_of
 from glasses.looks import Looks
 from glasses.outbox import Outbox, SendPolicy
-from glasses.overlay import Label, Overlay
+from glasses.overlay import Label
 from glasses.recorder import Sink
 from glasses.settings import GlassesSettings
 from glasses.signs import SignRegistry
-from glasses.stabiliser import Stabiliser, View
+from glasses.stabiliser import PoseState, Stabiliser, View
+from glasses.view_stats import ViewStats, measure
 from shared.clock import Clock
-from shared.errors import LinkUnavailable
+from shared.errors import FrameRefused, LinkUnavailable
 from shared.events import EventLog
+from shared.geometry import Quad
 from shared.link import Link
 
 T = TypeVar("T")
@@ -111,10 +112,10 @@ class Firmware:
         self._sight = ThreadPoolExecutor(1, thread_name_prefix="sight")
         self._showing = ThreadPoolExecutor(1, thread_name_prefix="show")
         self._looking = ThreadPoolExecutor(1, thread_name_prefix="look")
-        self._overlay = Overlay()
+        self._display = Display(settings, still=source.still)
         self._sinks: list[Sink] = []
         self._signs = SignRegistry()
-        self._gate_policy = GatePolicy()
+        self._gate_policy = GatePolicy(readable_px=settings.minimum_line_height)
         self._gate_state = GateState()
         self._outbox = Outbox(
             link,
@@ -146,7 +147,7 @@ class Firmware:
         self._failure: BaseException | None = None
         self._redraw = True
         self._progress = clock.monotonic()
-        self._lost_since_look = 0
+        self._in_view: dict[int, Quad] = {}
         self._frames = 0
         self._pose_ms: deque[float] = deque(maxlen=TIMINGS_KEPT)
 
@@ -200,9 +201,9 @@ class Firmware:
                 if previous is not None and not self._source.still:
                     await self._show(previous, last=True)
                 return
-            view, sharpness = await self._in_sight(partial(self._observe, frame))
-            self._lost_since_look += self._signs.update(view.poses, frame.captured)
-            if self._gate_opens(frame, view, sharpness):
+            view, stats = await self._in_sight(partial(self._observe, frame))
+            self._signs.update(view.poses, frame.captured)
+            if self._gate_opens(frame, view, stats):
                 self._look = asyncio.create_task(self._guard(self._looks.look_at(frame)))
             last = self._source.still and self._look is not None and self._look.done() and self._over()
             await self._show(frame, last=last)
@@ -210,24 +211,48 @@ class Firmware:
                 return
             await self._tidy(frame.captured)
 
-    def _observe(self, frame: Frame) -> tuple[View, float]:
+    def _observe(self, frame: Frame) -> tuple[View, ViewStats]:
         """Nothing stands between a frame and its poses."""
         start = self._clock.monotonic()
-        view = self._stabiliser.observe(frame.frame_id, frame.luma, frame.captured)
-        self._pose_ms.append((self._clock.monotonic() - start) * 1e3)
+        try:
+            view = self._stabiliser.observe(frame.frame_id, frame.luma, frame.captured, frame.gyro)
+        except FrameRefused as error:
+            # A camera whose clock jumps back, say: nothing is known about this frame, and the next may be better.
+            self._events.write("frame_refused", frame_id=frame.frame_id, reason=error.message)
+            view = View(frame.frame_id, frame.captured, {})
+        end = self._clock.monotonic()
+        self._pose_ms.append((end - start) * 1e3)
         self._frames += 1
-        return view, sharpness_of(frame)
+        self._events.write(
+            "pose",
+            frame_id=frame.frame_id,
+            pose_ms=round((end - start) * 1e3, 3),
+            after_capture_ms=round((end - frame.captured) * 1e3, 3),
+            tracked=sum(pose.state is PoseState.TRACKED for pose in view.poses.values()),
+            signs=len(view.poses),
+        )
+        return view, measure(frame.luma)
 
-    def _gate_opens(self, frame: Frame, view: View, sharpness: float) -> bool:
+    def _gate_opens(self, frame: Frame, view: View, stats: ViewStats) -> bool:
         """Whether to look for text in this frame; a still is looked at once."""
         if self._look is not None and self._source.still:
             return False
         busy = self._look is not None and not self._look.done()
-        size = (frame.bgr.shape[1], frame.bgr.shape[0])
-        seen = GateInput(frame.captured, size, view.motion, sharpness, self._lost_since_look, busy)
-        opens, _, self._gate_state = decide(self._gate_policy, self._gate_state, seen)
+        before = self._in_view
+        self._in_view = {sign.region_id: sign.now for sign in self._signs.all() if sign.in_view}
+        seen = GateInput(
+            now=frame.captured,
+            size=(frame.bgr.shape[1], frame.bgr.shape[0]),
+            motion=view.motion,
+            stats=stats,
+            known=tuple(self._in_view.values()),
+            lost=tuple(quad for region_id, quad in before.items() if region_id not in self._in_view),
+            looked=None if busy else self._looks.take_report(),
+            busy=busy,
+        )
+        opens, reason, self._gate_state = decide(self._gate_policy, self._gate_state, seen)
         if opens:
-            self._lost_since_look = 0
+            self._events.write("gate_opened", frame_id=frame.frame_id, reason=reason.value)
         return opens
 
     async def _show(self, frame: Frame, *, last: bool) -> None:
@@ -245,13 +270,22 @@ class Firmware:
             await self._shown
 
     async def _draw(self, frame: Frame, labels: Sequence[Label]) -> None:
-        def work() -> bool:
-            image = self._overlay.draw(frame.bgr, labels)
-            watched = [sink.write(image, frame.captured) for sink in self._sinks]
-            return all(watched)
+        def work() -> tuple[Shown, bool]:
+            shown = self._display.draw(frame.bgr, labels, frame.captured)
+            watched = [sink.write(shown.image, frame.captured) for sink in self._sinks]
+            return shown, all(watched)
 
-        if not await self._in(self._showing, work):
+        shown, watched = await self._in(self._showing, work)
+        self._log_shown(shown)
+        if not watched:
             self.stop()  # the window was closed
+
+    def _log_shown(self, shown: Shown) -> None:
+        for one in shown.texts:
+            self._events.write("text_shown", region_id=one.key[0], line=one.key[1], content={"text": one.text})
+        for notice in shown.unwritable:
+            region_id, line = notice.key
+            self._events.write("text_unwritable", region_id=region_id, line=line, script=notice.script.value)
 
     async def _tidy(self, now: float) -> None:
         """Forget what is long out of view."""
@@ -350,10 +384,3 @@ def _send_policy(settings: GlassesSettings, *, still: bool) -> SendPolicy:
         answer_patience_s=settings.answer_patience_s,
         reconnect_patience_s=settings.reconnect_patience_s,
     )
-
-
-def sharpness_of(frame: Frame) -> float:
-    """Variance of the Laplacian at a quarter of the frame's size (Pech-Pacheco et al., ICPR 2000)."""
-    size = (max(1, frame.luma.shape[1] // 4), max(1, frame.luma.shape[0] // 4))
-    small = cv2.resize(frame.luma, size, interpolation=cv2.INTER_AREA)
-    return float(cv2.Laplacian(small, cv2.CV_32F).var())

@@ -17,10 +17,6 @@ MINIMUM_CONFIDENCE: Final = 0.3
 """A text less likely right than this is not covered by a translation of it."""
 
 
-def _strength(sign: Sign, now: float, fade_s: float) -> float:
-    return 1.0 if sign.in_view else float(np.clip(1 - (now - sign.seen) / fade_s, 0.0, 1.0))
-
-
 def _pieces(sign: Sign) -> list[tuple[Quad, float, str]]:
     """Quads in keyframe pixels with their text height and translation: one, or one per line of a whole frame."""
     reading = sign.reading
@@ -68,13 +64,15 @@ def labels_of(signs: Iterable[Sign], now: float, fade_s: float) -> list[Label]:
     """
     labels = []
     for sign in signs:
-        strength = _strength(sign, now, fade_s)
-        if strength <= 0 or _nothing_there(sign):
+        gone = not sign.in_view and now - sign.seen > fade_s
+        if gone or _nothing_there(sign):
             continue
         style = _style(sign)
         for index, (quad, height, translation) in enumerate(_pieces(sign)):
-            here = transform(sign.pose.homography, quad)
-            scale = side_lengths(here)[1] / max(side_lengths(quad)[1], 1e-6)
+            with np.errstate(all="ignore"):
+                # A broken pose gives a quad at infinity, which the overlay leaves out.
+                here = transform(sign.pose.homography, quad)
+                scale = side_lengths(here)[1] / max(side_lengths(quad)[1], 1e-6)
             labels.append(
                 Label(
                     key=(sign.region_id, index),
@@ -83,7 +81,8 @@ def labels_of(signs: Iterable[Sign], now: float, fade_s: float) -> list[Label]:
                     text=translation.strip() if style in (LabelStyle.PROVISIONAL, LabelStyle.SETTLED) else "",
                     style=style if translation.strip() or style is LabelStyle.PENDING else LabelStyle.UNCHANGED,
                     background=sign.found.background,
-                    strength=strength,
+                    state=sign.pose.state,
+                    quality=sign.pose.quality,
                 )
             )
     return labels

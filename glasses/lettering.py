@@ -1,44 +1,49 @@
-"""Text that fits: measuring, wrapping and drawing with OpenCV's built-in fonts, and colours that can be read."""
+"""Text in rows that fits a box: measuring, wrapping, balancing and drawing."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from shared.geometry import ImageBgr
+from glasses.faces import CAP_HEIGHT, Face, Mask, Wording
+from shared.models.script import Script, script_of
 
-CAP_HEIGHT: Final = 0.74
-"""Height of a capital letter in the built-in sans face, as a share of the font size (measured on "H")."""
 LINE_PITCH: Final = 1.18
 """Distance of baselines, as a share of the font size."""
 OVERHANG: Final = 0.24
 """Room for descenders below the last baseline and for accents above the first capital, share of the font size."""
-WEIGHT: Final = 500
-MINIMUM_CONTRAST: Final = 4.5
-"""WCAG 2.2, success criterion 1.4.3."""
-WHITE: Final = (255, 255, 255)
-BLACK: Final = (16, 16, 16)
-_MEASURE_SIZE: Final = 64
-
-Colour = tuple[int, int, int]
-
-
-@cache
-def _face() -> cv2.FontFace:
-    return cv2.FontFace("sans")
+SMALLEST: Final = 3
+"""Font size below which nothing is tried, in pixels."""
+KEEP_SHARE: Final = 0.85
+"""Line breaks are kept as long as the letters are at least so large as with the best ones."""
+BALANCE_STEPS: Final = 6
+SMALL_KANA: Final = frozenset("ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮヵヶ")
+NOT_FIRST: Final = SMALL_KANA | frozenset("、。，．・：；？！」』）】〕］｝〉》ー々…‥,.:;?!)]}»”’%")
+"""No line begins with these (JIS X 4051, characters not starting a line, abridged)."""
+NOT_LAST: Final = frozenset("「『（【〔［｛〈《([{«“‘¿¡")
+"""No line ends with these (JIS X 4051, characters not ending a line, abridged)."""
 
 
-@lru_cache(maxsize=4096)
-def _unit_width(text: str) -> float:
-    """Width of a text, in font sizes."""
-    (_, _, width, _) = cv2.getTextSize((0, 0), text, (0, 0), _face(), _MEASURE_SIZE, WEIGHT)
-    return float(width) / _MEASURE_SIZE
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What is never broken: a word, or an ideograph with the punctuation that belongs to it.
+
+    Attributes:
+        text: not empty.
+        space: whether a space precedes it.
+        width: in font sizes.
+        gap: width of that space, in font sizes.
+    """
+
+    text: str
+    space: bool
+    width: float
+    gap: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +51,20 @@ class Layout:
     """A text broken into lines at a font size.
 
     Attributes:
-        lines: top to bottom.
+        wording: whose face writes it.
+        lines: in logical order; rows from top to bottom, columns from right to left.
         size: of the font, in pixels.
-        width: of the widest line, in pixels.
-        height: from the top of an accented capital to the bottom of a descender, in pixels.
+        width: in pixels; of rows, that of the widest.
+        height: in pixels; of rows, from the top of an accented capital to the bottom of a descender.
+        columns: whether the lines run downwards.
     """
 
+    wording: Wording
     lines: tuple[str, ...]
     size: int
     width: float
     height: float
+    columns: bool = False
 
     @property
     def cap_height(self) -> float:
@@ -63,133 +72,164 @@ class Layout:
         return self.size * CAP_HEIGHT
 
 
-def _is_ideographic(character: str) -> bool:
+def is_ideographic(character: str) -> bool:
     """Whether a line may break before and after the character (UAX #14, class ID, roughly)."""
     return unicodedata.east_asian_width(character) in "WF"
 
 
-def _words(text: str) -> list[tuple[str, bool]]:
-    """Unbreakable pieces, each with whether a space precedes it."""
-    pieces: list[tuple[str, bool]] = []
+@lru_cache(maxsize=64)
+def pieces_of(text: str, face: Face) -> tuple[Piece, ...]:
+    """The unbreakable pieces of a text."""
+    pieces: list[Piece] = []
+    gap = face.width("a a") - face.width("aa")
     for word in text.split():
-        space = True
-        run = ""
-        for character in word:
-            if _is_ideographic(character):
-                if run:
-                    pieces.append((run, space))
-                    run, space = "", False
-                pieces.append((character, space))
-                space = False
-            else:
-                run += character
-        if run:
-            pieces.append((run, space))
-    return pieces
+        space, run = True, ""
+        for part in _parts(word):
+            ties = bool(run) and (part[0] in NOT_FIRST or run[-1] in NOT_LAST)
+            if run and not ties:
+                pieces.append(Piece(run, space, face.width(run), gap))
+                space, run = False, ""
+            run += part
+        pieces.append(Piece(run, space, face.width(run), gap))
+    return tuple(pieces)
 
 
-def _wrap(paragraphs: list[list[tuple[str, bool]]], width: float) -> list[str] | None:
+def _parts(word: str) -> list[str]:
+    """Ideographs one by one, everything else in runs. Korean is broken at its spaces."""
+    parts: list[str] = []
+    broken = True
+    for character in word:
+        ideographic = is_ideographic(character) and script_of(character) is not Script.HANGUL
+        if broken or ideographic:
+            parts.append(character)
+        else:
+            parts[-1] += character
+        broken = ideographic
+    return parts
+
+
+def _wrap(paragraphs: Sequence[Sequence[Piece]], width: float) -> list[str] | None:
     """Break greedily at `width` (in font sizes); None when a piece is wider."""
     lines: list[str] = []
     for pieces in paragraphs:
-        line = ""
-        for piece, space in pieces:
-            longer = f"{line} {piece}" if line and space else line + piece
-            if _unit_width(longer) <= width:
-                line = longer
-                continue
-            if not line or _unit_width(piece) > width:
+        line: list[str] = []
+        used = 0.0
+        for piece in pieces:
+            if piece.width > width:
                 return None
-            lines.append(line)
-            line = piece
+            gap = piece.gap if piece.space and line else 0.0
+            if line and used + gap + piece.width > width:
+                lines.append("".join(line))
+                line, used, gap = [], 0.0, 0.0
+            line.append(f" {piece.text}" if gap else piece.text)
+            used += gap + piece.width
         if line:
-            lines.append(line)
+            lines.append("".join(line))
     return lines
 
 
-def _layout(lines: list[str], size: int) -> Layout:
-    width = max((_unit_width(line) for line in lines), default=0.0) * size
-    height = (CAP_HEIGHT + 2 * OVERHANG + LINE_PITCH * (len(lines) - 1)) * size
-    return Layout(tuple(lines), size, width, height)
+def _height(lines: int, size: float) -> float:
+    return (CAP_HEIGHT + 2 * OVERHANG + LINE_PITCH * (lines - 1)) * size
 
 
-def fit(text: str, width: float, height: float, largest: int) -> Layout | None:
+def _layout(wording: Wording, lines: Sequence[str], size: int) -> Layout:
+    width = max((wording.face.width(line) for line in lines), default=0.0) * size
+    return Layout(wording, tuple(lines), size, width, _height(len(lines), size))
+
+
+def _balanced(paragraphs: Sequence[Sequence[Piece]], lines: list[str], width: float) -> list[str]:
+    """The same number of lines, as equally long as greedy breaking can make them."""
+    low, high = 0.5 * width, width
+    for _ in range(BALANCE_STEPS):
+        middle = (low + high) / 2
+        narrower = _wrap(paragraphs, middle)
+        if narrower is not None and len(narrower) == len(lines):
+            lines, high = narrower, middle
+        else:
+            low = middle
+    return lines
+
+
+def _largest(
+    wording: Wording, paragraphs: Sequence[Sequence[Piece]], width: float, height: float, sizes: range
+) -> Layout | None:
+    low, high = 0, len(sizes)
+    found: Layout | None = None
+    while low < high:
+        middle = (low + high) // 2
+        size = sizes[middle]
+        lines = _wrap(paragraphs, width / size)
+        if lines and _height(len(lines), size) <= height:
+            lines = _balanced(paragraphs, lines, width / size) if len(lines) > 1 else lines
+            layout = _layout(wording, lines, size)
+            # Pieces are measured alone: kerning and rounding may make a line a little wider than its pieces.
+            if layout.width <= width:
+                found, low = layout, middle + 1
+                continue
+        high = middle
+    return found
+
+
+def fit(
+    wording: Wording,
+    width: float,
+    height: float,
+    largest: int,
+    *,
+    smallest: int = SMALLEST,
+    keep: Sequence[str] = (),
+) -> Layout | None:
     """The largest font size, and the line breaks, at which a text fits a box.
 
     Line breaks of the text are kept when that costs no font size.
 
     Args:
-        text: not empty.
+        wording: not empty.
         width: of the box, in pixels.
         height: of the box, in pixels.
         largest: font size not to exceed, in pixels.
+        smallest: font size not to go below, in pixels.
+        keep: lines the text was broken into before; they are kept unless better ones are clearly larger
+            (`KEEP_SHARE`).
 
     Returns:
-        None when the text fits at no size of 3 pixels or more.
+        None when the text fits at no such size.
     """
-    flowing = [_words(text)]
-    kept = [_words(line) for line in text.splitlines() if line.strip()]
-    best: Layout | None = None
-    for paragraphs in (kept, flowing):
-        low, high = 2, max(3, largest)
-        found: Layout | None = None
-        while low < high:
-            size = (low + high + 1) // 2
-            lines = _wrap(paragraphs, width / size)
-            layout = None if not lines else _layout(lines, size)
-            if layout is not None and layout.height <= height:
-                found, low = layout, size
-            else:
-                high = size - 1
-        if found is not None and (best is None or found.size > best.size):
-            best = found
-    return best
+    face = wording.face
+    sizes = range(smallest, max(smallest, largest) + 1)
+    flowing = pieces_of(wording.text, face)
+    # However it is broken, it has this area: a text far too long is not tried at all.
+    if sum(piece.width for piece in flowing) * LINE_PITCH * smallest**2 > width * height:
+        return None
+    kept = [pieces_of(line, face) for line in wording.text.split("\n")]
+    best = _largest(wording, kept, width, height, sizes)
+    if len(kept) > 1:
+        reflowed = _largest(wording, [flowing], width, height, sizes)
+        if reflowed is not None and (best is None or reflowed.size > best.size):
+            best = reflowed
+    if best is None or not keep or tuple(keep) == best.lines:
+        return best
+    widest = max(face.width(line) for line in keep)
+    size = int(min(width / widest, height / _height(len(keep), 1.0), largest))
+    return _layout(wording, keep, size) if size >= KEEP_SHARE * best.size and size >= smallest else best
 
 
-def flow(text: str, width: float, size: int) -> Layout:
+@lru_cache(maxsize=64)
+def flow(wording: Wording, width: float, size: int) -> Layout:
     """Break a text at about `width` pixels at a given font size; a longer word widens the box."""
-    pieces = _words(text)
-    widest = max((_unit_width(piece) for piece, _ in pieces), default=0.0)
-    lines = _wrap([pieces], max(width / size, widest + 1e-6)) or [text]
-    return _layout(lines, size)
+    pieces = pieces_of(wording.text, wording.face)
+    limit = max([width / size, *(piece.width for piece in pieces)])
+    lines = _wrap([pieces], limit) or [wording.text]
+    return _layout(wording, _balanced([pieces], lines, limit), size)
 
 
-def draw(image: ImageBgr, layout: Layout, colour: Colour) -> None:
-    """Draw a layout centred on an image, in place."""
-    height, width = image.shape[:2]
+def draw(layout: Layout, width: int, height: int) -> Mask:
+    """The ink of a layout in rows, centred on a box of `width` x `height` pixels."""
+    mask = np.zeros((height, width), np.uint8)
     top = (height - layout.height) / 2 + OVERHANG * layout.size
+    face, right_to_left = layout.wording.face, layout.wording.right_to_left
     for index, line in enumerate(layout.lines):
-        x = (width - _unit_width(line) * layout.size) / 2
+        x = (width - face.width(line) * layout.size) / 2
         baseline = top + (CAP_HEIGHT + LINE_PITCH * index) * layout.size
-        cv2.putText(image, line, (round(x), round(baseline)), colour, _face(), layout.size, WEIGHT)
-
-
-def luminance(colour: npt.ArrayLike) -> float:
-    """Relative luminance of a BGR colour (0..255), 0..1 (WCAG 2.2)."""
-    channels = np.asarray(colour, dtype=np.float64)[::-1] / 255
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
-
-
-def contrast(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
-    """Contrast ratio of two BGR colours, 1..21 (WCAG 2.2)."""
-    low, high = sorted((luminance(first), luminance(second)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def ink_for(background: npt.ArrayLike) -> Colour:
-    """Black or white, whichever stands out more; at least `MINIMUM_CONTRAST` on any colour but a few mid greys."""
-    return WHITE if contrast(WHITE, background) >= contrast(BLACK, background) else BLACK
-
-
-def paper_for(background: npt.ArrayLike) -> Colour:
-    """The background itself, moved away from the ink until the contrast is at least `MINIMUM_CONTRAST`."""
-    colour = np.asarray(background, dtype=np.float64)
-    ink = ink_for(colour)
-    target = np.zeros(3) if ink == WHITE else np.full(3, 255.0)
-    for share in (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0):
-        moved = colour + (target - colour) * share
-        if contrast(ink, moved) >= MINIMUM_CONTRAST:
-            break
-    blue, green, red = (int(value) for value in np.clip(np.round(moved), 0, 255))
-    return (blue, green, red)
+        face.draw(mask, line, x, baseline, layout.size, right_to_left=right_to_left)
+    return mask

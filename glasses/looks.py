@@ -15,12 +15,13 @@ from glasses import strips
 from glasses.camera import Frame
 from glasses.exchange import strip_object
 from glasses.finder import Finder, whole_frame
+from glasses.gate import LookReport
 from glasses.outbox import Outbox
 from glasses.settings import GlassesSettings, WholeFrames
 from glasses.signs import Change, Found, Sign, SignRegistry, match, text_height, worth_resending
 from glasses.stabiliser import Pose, PoseState, Stabiliser
 from shared.clock import Clock
-from shared.errors import StorageError
+from shared.errors import RegionRefused, StorageError
 from shared.events import EventLog
 
 T = TypeVar("T")
@@ -75,6 +76,12 @@ class Looks:
         self.count = 0
         self.signs_sent = 0
         self.lines_too_small = 0
+        self._report: LookReport | None = None
+
+    def take_report(self) -> LookReport | None:
+        """What the last look has to tell the gate; once."""
+        report, self._report = self._report, None
+        return report
 
     async def look_at(self, frame: Frame) -> None:
         """Look at one frame.
@@ -90,17 +97,18 @@ class Looks:
             found = [whole_frame(frame)]
         matched = match(found, known)
         self.count += 1
-        self.lines_too_small += looked.too_small
+        self.lines_too_small += len(looked.too_small)
+        self._report = LookReport(looked.cut_off, looked.too_small)
         self._events.write(
             "frame_detected",
             frame_id=frame.frame_id,
             regions=len(found),
             new=sum(hit is None for hit in matched),
-            too_small=looked.too_small,
+            too_small=len(looked.too_small),
             detect_ms=round(looked.seconds * 1e3, 2),
         )
         if self._still and not found:
-            self._events.write("no_text", frame_id=frame.frame_id, too_small=looked.too_small)
+            self._events.write("no_text", frame_id=frame.frame_id, too_small=len(looked.too_small))
         await self._follow(self._changes(found, matched, frame), frame)
         for one, hit in zip(found, matched, strict=True):
             sign = self._signs.of(one) if hit is None else hit[0]
@@ -131,28 +139,34 @@ class Looks:
             region_id=self._signs.new_id(),
             found=found,
             # Until the stabiliser has carried it to the newest frame, its place there is not known.
-            pose=Pose(np.eye(3), PoseState.LOST, 0.0),
+            pose=Pose(np.eye(3), PoseState.LOST, 0.0, frame.frame_id),
+            keyframe=frame.frame_id,
             seen=frame.captured,
             outer=found.outer,
             sent_height=text_height(found.lines),
         )
 
     async def _follow(self, changes: Sequence[tuple[Sign, Found]], frame: Frame) -> None:
-        """Follow signs from the frame they were detected in; the frames since then are caught up with."""
+        """Follow signs from the frame they were detected in; their poses come with frames to come."""
         if not changes:
             return
 
-        def add() -> list[Pose]:
-            return [
-                self._stabiliser.add(sign.region_id, [line.quad for line in one.lines], frame.frame_id)
-                for sign, one in changes
-            ]
+        def add() -> list[bool]:
+            return [self._is_followed(sign, one, frame) for sign, one in changes]
 
-        poses = await self._in(self._sight, add)
-        for (sign, one), pose in zip(changes, poses, strict=True):
-            sign.found, sign.outer, sign.pose, sign.followed = one, one.outer, pose, True
-            if pose.state is not PoseState.LOST:
+        for (sign, one), followed in zip(changes, await self._in(self._sight, add), strict=True):
+            if followed:
+                sign.follow_from(one, frame.frame_id)
                 sign.seen = self._clock.monotonic()
+
+    def _is_followed(self, sign: Sign, found: Found, frame: Frame) -> bool:
+        try:
+            self._stabiliser.add(sign.region_id, [line.quad for line in found.lines], frame.frame_id)
+        except RegionRefused as error:
+            # The detector found a shape that cannot be followed: it is read all the same.
+            self._events.write("region_refused", region_id=sign.region_id, reason=error.message)
+            return False
+        return True
 
     async def _send(self, sign: Sign, found: Found, frame: Frame) -> None:
         """Cut a sign's strips from the frame and put them in line for the link."""

@@ -37,6 +37,7 @@ class GlassesSettings(TierSettings):
         detect_longest_side_still: longest side the detector sees, for a still picture.
         detect_longest_side_live: the same for live frames: fewer pixels, so that a detection takes about 0.1 s.
         detector_threads: threads of the detector.
+        gyro_offset_s: added to the gyro's times to get the camera's clock.
         minimum_line_height: lower lines are counted, not sent: no recogniser reads below about 12 px.
         strip_height: strips are scaled down (never up) to this height; the recognisers see 48 px.
         strip_margin: margin around a line, as a share of its height.
@@ -53,7 +54,13 @@ class GlassesSettings(TierSettings):
         reconnect_patience_s: the same once the phone came back after a lost connection: it may have restarted.
         send_attempts: how often one sign is sent at most while no reading arrives.
         advertise_name: name in the Bluetooth advertisement.
+        display_width: the augmented view of a video or camera is scaled down to this; a still keeps its size.
+        display_height: likewise.
+        font: a font file for scripts the built-in face lacks; None for those that fontconfig finds.
         fade_s: a label fades over this time once its sign is lost.
+        text_hold_s: a translation is left for this long before a better one replaces it: three words, the length of
+            a common sign, take 0.76 s at 238 words a minute (Brysbaert, 2019).
+        cross_fade_s: time that takes.
         link_poll_s: how often the state of the link is looked at.
     """
 
@@ -68,6 +75,7 @@ class GlassesSettings(TierSettings):
     detect_longest_side_still: Annotated[int, Field(ge=320, le=2048)] = 1280
     detect_longest_side_live: Annotated[int, Field(ge=320, le=2048)] = 960
     detector_threads: Annotated[int, Field(ge=1, le=16)] = 1
+    gyro_offset_s: Annotated[float, Field(ge=-0.2, le=0.2)] = 0.0
     minimum_line_height: Positive = 10.0
     strip_height: Annotated[int, Field(ge=32, le=128)] = 64
     strip_margin: Annotated[float, Field(ge=0, le=1)] = 0.2
@@ -84,5 +92,10 @@ class GlassesSettings(TierSettings):
     reconnect_patience_s: Positive = 2.0
     send_attempts: Annotated[int, Field(ge=1, le=20)] = 4
     advertise_name: Annotated[str, Field(min_length=1, max_length=20)] = "Wayword"
+    display_width: Annotated[int, Field(ge=160, le=4096)] = 640
+    display_height: Annotated[int, Field(ge=90, le=4096)] = 360
+    font: Path | None = None
     fade_s: Positive = 0.5
+    text_hold_s: Annotated[float, Field(ge=0)] = 0.8
+    cross_fade_s: Annotated[float, Field(ge=0)] = 0.25
     link_poll_s: Positive = 0.25

@@ -6,7 +6,7 @@ The registry lives on the event loop; nothing here waits or draws.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -80,6 +80,8 @@ class Sign:
     Attributes:
         region_id: unique in a run.
         found: as detected in its keyframe.
+        keyframe: id of the frame it was detected in.
+        awaited: a newer detection and its frame's id: it becomes the keyframe once the stabiliser has caught up.
         pose: keyframe → newest frame.
         seen: when it was last not lost, monotonic seconds.
         sent_height: text height when it was last sent, in pixels.
@@ -95,6 +97,7 @@ class Sign:
 
     region_id: int
     found: Found
+    keyframe: int
     pose: Pose
     seen: float
     outer: Quad
@@ -107,6 +110,25 @@ class Sign:
     refused: bool = False
     strips_sent: list[tuple[int, int]] = field(default_factory=list)
     followed: bool = True
+    awaited: tuple[Found, int] | None = None
+
+    def follow_from(self, found: Found, frame_id: int) -> None:
+        """Note that the stabiliser was asked to follow it from a newer detection."""
+        self.followed = True
+        self.awaited = (found, frame_id)
+
+    def take(self, pose: Pose) -> None:
+        """Take its pose in the newest frame; with the first from a newer keyframe, the detection there counts."""
+        if self.awaited is not None and pose.keyframe == self.awaited[1]:
+            self.found, self.keyframe = self.awaited
+            self.outer = self.found.outer
+            self.awaited = None
+        if pose.keyframe == self.keyframe:
+            self.pose = pose
+
+    def lose(self) -> None:
+        """Note that the stabiliser does not know where it is."""
+        self.pose = replace(self.pose, state=PoseState.LOST, quality=0.0)
 
     def note_strip(self, frame_id: int, captured_us: int) -> None:
         """Remember that a strip of it is on its way."""
@@ -240,12 +262,11 @@ class SignRegistry:
         for sign in self._signs.values():
             pose = poses.get(sign.region_id)
             if pose is None:
-                if sign.pose.state is not PoseState.LOST:
-                    sign.pose = Pose(sign.pose.homography, PoseState.LOST, 0.0)
+                sign.lose()
                 continue
             lost += sign.pose.state is not PoseState.LOST and pose.state is PoseState.LOST
-            sign.pose = pose
-            if pose.state is not PoseState.LOST:
+            sign.take(pose)
+            if sign.in_view:
                 sign.seen = now
         return lost
 

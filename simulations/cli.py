@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import cv2
 
 from simulations import calibrate, demo
-from simulations.bench import detection, link, photos, translation
+from simulations.bench import detection, gate, link, photos, translation
+from simulations.bench.stabiliser import command as stabiliser
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,6 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     translation.add_parser(benches)
     link.add_parser(benches)
     detection.add_parser(benches)
+    gate.add_parser(benches)
+    stabiliser.add_parser(benches)
     calibrate.add_parser(commands)
     return parser
 

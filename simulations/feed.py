@@ -1,8 +1,9 @@
 """The street walk as a camera: a process that serves frames over a socket, newest first, as `glasses.camera` asks.
 
-One byte ``N`` asks for the frame of *now*; the answer is the header ``<4sHHQdQ`` (magic, width, height, frame id,
-capture time in seconds of the monotonic clock, payload bytes) and BGR rows. A width of 0 ends the stream. A slow reader
-misses frames, as with a real camera, and never gets old ones.
+One byte ``N`` asks for the frame of *now*; the answer is the header ``<4sHHQdfIQ`` (magic ``WWF2``, width, height,
+frame id, capture time in seconds of the monotonic clock, focal length in pixels, number of gyro readings, bytes of the
+picture), the readings since the frame before (float64 time, and rad/s about x, y and z) and BGR rows. A width of 0 ends
+the stream. A slow reader misses frames, as with a real camera, and never gets old ones; it gets all gyro readings.
 """
 
 from __future__ import annotations
@@ -15,13 +16,50 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
+import numpy.typing as npt
 
 from shared.clock import Clock, SystemClock
-from simulations.scene import HEIGHT, WIDTH, StreetWalk
+from simulations.scene import FOCAL, HEIGHT, WIDTH, StreetWalk
+from simulations.sequences.gyro import angular_rates, biases, noise
 
-HEADER = struct.Struct("<4sHHQdQ")
-MAGIC = b"WWF1"
+HEADER = struct.Struct("<4sHHQdfIQ")
+MAGIC = b"WWF2"
+GYRO_STEP_S = 1 / 200
 MAX_STEP_S = 1 / 12
+
+
+class HeadGyro:
+    """The gyro on the head that walks: noisy, biased readings on the clock of the frames.
+
+    Args:
+        walk: says how the head is turned.
+    """
+
+    def __init__(self, walk: StreetWalk) -> None:
+        self._walk = walk
+        self._rng = np.random.default_rng(walk.seed + 1)
+        self._bias = biases(self._rng)
+        self._before: tuple[float, float] | None = None
+
+    def until(self, t: float, now: float) -> npt.NDArray[np.float64]:
+        """Readings since the frame before, float64 (n, 4): time on the frames' clock, and rad/s about x, y and z.
+
+        The walk may go slower than the clock: the head then turns slower, too.
+
+        Args:
+            t: seconds into the walk of the present frame.
+            now: its capture time, monotonic seconds.
+        """
+        before, self._before = self._before, (t, now)
+        if before is None or now <= before[1]:
+            return np.zeros((0, 4))
+        steps = max(1, round((now - before[1]) / GYRO_STEP_S))
+        moments = np.linspace(before[0], t, steps + 1)
+        turned = np.stack([self._walk.pose(float(moment)).rotation for moment in moments])
+        rates = angular_rates(turned[:-1], turned[1:], (now - before[1]) / steps)
+        times = before[1] + (now - before[1]) * np.arange(steps) / steps
+        return np.column_stack([times, rates + self._bias + noise(self._rng, steps)])
 
 
 def serve(path: Path, walk: StreetWalk, *, clock: Clock, truth: Path | None = None) -> int:
@@ -43,6 +81,7 @@ def serve(path: Path, walk: StreetWalk, *, clock: Clock, truth: Path | None = No
     frames = 0
     t = 0.0
     previous: float | None = None
+    gyro = HeadGyro(walk)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         path.unlink(missing_ok=True)
         listener.bind(str(path))
@@ -59,12 +98,14 @@ def serve(path: Path, walk: StreetWalk, *, clock: Clock, truth: Path | None = No
                         t += 0.0 if previous is None else min(now - previous, MAX_STEP_S)
                         previous = now
                         if t > walk.duration:
-                            reader.sendall(HEADER.pack(MAGIC, 0, 0, frames, now, 0))
+                            reader.sendall(HEADER.pack(MAGIC, 0, 0, frames, now, 0.0, 0, 0))
                             ended = True
                             break
                         frame = walk.render(t)
+                        readings = gyro.until(t, now)
+                        head = HEADER.pack(MAGIC, WIDTH, HEIGHT, frames, now, FOCAL, len(readings), frame.nbytes)
                         try:
-                            reader.sendall(HEADER.pack(MAGIC, WIDTH, HEIGHT, frames, now, frame.nbytes))
+                            reader.sendall(head + readings.tobytes())
                             reader.sendall(frame.data)
                         except (BrokenPipeError, ConnectionResetError):
                             break  # the glasses died: the walk goes on, wait for the next reader

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from glasses.lettering import is_ideographic
+
 Event = Mapping[str, Any]
 EVENT_START = '{"t": '
 """Every line of an event log begins so; see `shared.events`."""
@@ -143,6 +145,52 @@ def collect(events: Iterable[Event]) -> list[SignResult]:
                 if look.frame_id == event.get("frame_id"):
                     _apply(look, kind, event)
     return done + _last_answered(looks)
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What the wearer saw taken back, over all signs of some runs.
+
+    Attributes:
+        erased: words that were shown and gave way: of every text those after the longest common prefix with the next.
+        final: words of the last text of every sign.
+    """
+
+    erased: int
+    final: int
+
+    @property
+    def normalised(self) -> float | None:
+        """Normalised erasure (Arivazhagan et al., 2020, arXiv:2004.03643); None without words."""
+        return self.erased / self.final if self.final else None
+
+
+def erasure(events: Iterable[Event]) -> Erasure:
+    """What was taken back on the glasses' display, from its `text_shown` events.
+
+    An answer that arrived and was not shown counts for nothing: it says the same, or a better one overtook it.
+    """
+    erased, final = 0, 0
+    shown: dict[tuple[int, int], list[str]] = {}
+    for event in events:
+        if event["process"] != "glasses":
+            continue
+        if event["event"] == "started":
+            final += sum(map(len, shown.values()))
+            shown = {}
+        elif event["event"] == "text_shown" and "content" in event:
+            key = (event["region_id"], event["line"])
+            words, before = _words(event["content"]["text"]), shown.get(key, [])
+            common = next((i for i, (a, b) in enumerate(zip(before, words, strict=False)) if a != b), len(words))
+            erased += max(0, len(before) - common)
+            shown[key] = words
+    return Erasure(erased, final + sum(map(len, shown.values())))
+
+
+def _words(text: str) -> list[str]:
+    """Words as they are written; Chinese and Japanese, which leave no spaces, by the character."""
+    spaced = "".join(f" {character} " if is_ideographic(character) else character for character in text)
+    return spaced.split()
 
 
 def _last_answered(looks: Mapping[int, list[SignResult]]) -> list[SignResult]:

@@ -149,6 +149,7 @@ class StreetWalk:
     """
 
     def __init__(self, seed: int = 7) -> None:
+        self.seed = seed
         self._rng = np.random.default_rng(seed)
         self.signs: list[StreetSign] = []
         for placard in _placards():

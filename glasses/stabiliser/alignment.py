@@ -33,14 +33,17 @@ TOLERANCE_PX: Final = 0.02
 MINIMUM_POINTS: Final = 12
 MINIMUM_SHARE: Final = 0.3
 """Points of a level that must be within the frame for it to count."""
+WHOLE_SHARE: Final = 0.8
+"""With fewer of its points in the frame a plane keeps the shape it is predicted to have, however uncertain it is."""
 CLIP: Final = 2.0
 """Residuals are clipped at so many times their mean size."""
 NOISE: Final = (2.0, 1.5)
-"""What a residual of a good alignment is like: grey levels, plus so many times the residuals' mean size."""
-FINE_MATCH: Final = 0.6
-MIDDLE_MATCH: Final = 0.7
-COARSE_MATCH: Final = 0.8
-"""Correlation at which the alignment of level 0, 1 or 2 is believed. Motion blur takes the fine levels first."""
+"""Standard deviation of a residual: grey levels, plus so many times the residuals' mean size."""
+ALIKE: Final = 30.0
+"""Points whose residuals err together, as under motion blur, which smears all of them the same way: so many count as
+one against the prediction."""
+MATCH: Final = 0.6
+"""Correlation at which an alignment is believed. The coarse levels alone are not: they agree with too much."""
 
 
 class Scratch:
@@ -197,8 +200,10 @@ def _level(
                 total += row[i] * residual[i]
             right[p] = total
         noise = NOISE[0] + NOISE[1] * size / inside
+        shape = slack if inside > WHOLE_SHARE * count else 1.0
         for p in range(dof):
-            pull[p] = noise * noise * templates.prior[slot, index, p] / (slack * slack)
+            may = slack if p < 2 else shape
+            pull[p] = ALIKE * noise * noise * templates.prior[slot, index, p] / (may * may)
             right[p] -= pull[p] * away[p]
         if not have_normal:
             if inside > 0.95 * count:
@@ -307,47 +312,35 @@ def align(
         regions_used: regions of the template.
         covered: per region, not 0 to leave it out; shape (regions,).
         nothing_covered: zeros, shape (regions,).
-        effort: multiplies the iterations.
+        effort: multiplies the iterations; 0 leaves out level 2, for a prediction within a pixel or two.
         slack: how many frames' worth of change the prediction may be off by.
         h: keyframe → frame, working pixels: the prediction, replaced by what was found.
         quality: receives the correlation of each region, -1 for those out of the frame; shape (regions,).
         sampled: scratch, likewise the rest.
 
     Returns:
-        Correlation with the template on the finest level that could be believed, 0..1; negative when there is none,
-        and `h` is then of no use.
+        Correlation with the template on level 0; -1 when there is none, and `h` is then of no use.
     """
-    kept = m[8, :3, :3]
-    coarse, middle = -1.0, -1.0
     for p in range(8):
         m[9, 0, p] = 0.0
-    if templates.points[slot, 2] >= MINIMUM_POINTS:
-        coarse = _level(
+    near = effort == 0
+    effort = max(effort, 1)
+    if not near and templates.points[slot, 2] >= MINIMUM_POINTS:
+        match = _level(
             eighth, 4, templates, slot, 2, covered, effort * ITERATIONS[2], slack, h, sampled, residual, usable, m
         )
-        if coarse < 0.0:
+        if match < 0.0:
             return -1.0
     if templates.points[slot, 1] >= MINIMUM_POINTS:
-        copy(h, kept)
-        middle = _level(
+        match = _level(
             quarter, 2, templates, slot, 1, covered, effort * ITERATIONS[1], slack, h, sampled, residual, usable, m
         )
-        if middle < 0.0:
+        if match < 0.0:
             return -1.0
-        if middle < 0.5 and coarse > COARSE_MATCH:
-            copy(kept, h)
-            _assess(half, templates, slot, regions_used, covered, h, sampled, usable, nothing_covered, quality, m)
-            return coarse - 0.3
-    copy(h, kept)
-    fine = _level(half, 1, templates, slot, 0, covered, effort * ITERATIONS[0], slack, h, sampled, residual, usable, m)
-    if fine < 0.0:
+    match = _level(half, 1, templates, slot, 0, covered, effort * ITERATIONS[0], slack, h, sampled, residual, usable, m)
+    if match < 0.0:
         return -1.0
-    fine = _assess(half, templates, slot, regions_used, covered, h, sampled, usable, nothing_covered, quality, m)
-    if fine < FINE_MATCH and middle > MIDDLE_MATCH:
-        copy(kept, h)
-        _assess(half, templates, slot, regions_used, covered, h, sampled, usable, nothing_covered, quality, m)
-        return max(fine, middle - 0.1)
-    return fine
+    return _assess(half, templates, slot, regions_used, covered, h, sampled, usable, nothing_covered, quality, m)
 
 
 @compiled

@@ -80,7 +80,8 @@ class NewPlane:
         homography: its keyframe → frame `number` of the install, working pixels.
         hull: corners of a box around its regions in its keyframe, (4, 2).
         regions: at least one.
-        quality: correlation in that frame; below `alignment.FINE_MATCH` when it was not found there.
+        drift: how it moves against the view, see `memory.Planes`, (3,).
+        quality: correlation in that frame; negative when it was not found there.
     """
 
     serial: int
@@ -88,6 +89,7 @@ class NewPlane:
     homography: Homography
     hull: Box
     regions: tuple[PlaneRegion, ...]
+    drift: npt.NDArray[np.float64]
     quality: float
 
 
@@ -114,12 +116,14 @@ class Found:
         serial: which one.
         homography: its keyframe → frame `number`, working pixels.
         number: of a remembered frame.
+        drift: how it moves against the view, see `memory.Planes`, (3,).
         quality: correlation there.
     """
 
     serial: int
     homography: Homography
     number: int
+    drift: npt.NDArray[np.float64]
     quality: float
 
 

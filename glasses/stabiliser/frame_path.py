@@ -13,14 +13,15 @@ from typing import Final
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from glasses.stabiliser import GyroSamples, Luma, Pose, PoseState, View
 from glasses.stabiliser.alignment import Scratch
-from glasses.stabiliser.commands import Follow, Forget, Found, FromMapper, Install, NewPlane, Survey
+from glasses.stabiliser.commands import Box, Follow, Forget, Found, FromMapper, Install, NewPlane, Survey
 from glasses.stabiliser.gyro import GyroBuffer
 from glasses.stabiliser.limits import PLANES, POINTS, REGIONS_PER_PLANE, REMEMBERED_FRAMES
 from glasses.stabiliser.memory import SURVEYS, Memory
-from glasses.stabiliser.planes import LOST, LOST_AFTER, PREDICTED, TRACKED, collect, step
+from glasses.stabiliser.planes import LOST, LOST_AFTER, NEW_SLACK, PREDICTED, TRACKED, carry, collect, step
 from glasses.stabiliser.pyramid import FrameGeometry, checked_quads
 from glasses.stabiliser.view_rotation import KNOWN, ViewScratch, view_homography, view_rotation
 from shared.errors import FrameRefused
@@ -31,7 +32,7 @@ DEFAULT_FOCAL_SHARE: Final = 0.8
 a prediction, and an error of a fifth in this shifts it by less than the alignment's reach."""
 SURVEY_EVERY: Final = 3
 """Frames between two surveys for the mapper."""
-SOFT: Final = (5, 5)
+SOFT: Final = (3, 3)
 """Size of the blur, pixels of level 2."""
 GENERATIONS: Final = 4096
 """Removed regions whose removal is remembered: the mapper may still be at work on them."""
@@ -133,7 +134,7 @@ class FramePath:
     def _soften(self, eighth: Luma, number: int) -> None:
         """Blur level 2 for the view's rotation: what is as fine as a pixel does not survive being seen half a pixel
         further on."""
-        cv2.GaussianBlur(eighth, SOFT, 0, dst=self._soft[number % 2], borderType=cv2.BORDER_REPLICATE)
+        cv2.blur(eighth, SOFT, dst=self._soft[number % 2], borderType=cv2.BORDER_REPLICATE)
 
     def _find_motion(self, place: int, captured: float) -> bool:
         """Write the motion from the frame before into the ring; whether it was measured."""
@@ -217,13 +218,17 @@ class FramePath:
             if (planes.region_id[k, : planes.regions[k]] < 0).all():
                 planes.active[k] = 0
 
-    def _carried(self, homography: Homography, number: int) -> Homography | None:
+    def _carried(
+        self, homography: Homography, number: int, hull: Box, drift: npt.NDArray[np.float64]
+    ) -> Homography | None:
         """Carry a homography from an older frame to the newest; None when that frame is no longer remembered."""
         if not 0 <= self._number - number < REMEMBERED_FRAMES - 1:
             return None
+        carried = np.ascontiguousarray(homography, np.float64).copy()
         for later in range(number + 1, self._number + 1):
-            homography = self._memory.ring.motion[later % REMEMBERED_FRAMES] @ homography
-        return np.asarray(homography / homography[2, 2])
+            if not carry(carried, self._memory.ring.motion[later % REMEMBERED_FRAMES], hull, drift, self._matrices):
+                return None
+        return carried
 
     def _install(self, install: Install) -> None:
         planes = self._memory.planes
@@ -232,7 +237,7 @@ class FramePath:
             if serial in old:
                 planes.active[old[serial]] = 0
         for plane in install.planes:
-            carried = self._carried(plane.homography, install.number)
+            carried = self._carried(plane.homography, install.number, plane.hull, plane.drift)
             free = np.flatnonzero(planes.active == 0)
             if carried is None or not len(free):
                 continue
@@ -249,6 +254,9 @@ class FramePath:
         planes.quality[k] = max(plane.quality, 0.0)
         planes.regions[k] = len(plane.regions)
         shapes.hull[k] = plane.hull
+        planes.drift[k] = plane.drift
+        planes.best[k] = 0.0
+        planes.slack[k] = NEW_SLACK
         planes.covered[k] = 0
         planes.region_quality[k] = 1.0
         for r, region in enumerate(plane.regions):
@@ -262,7 +270,9 @@ class FramePath:
         planes = self._memory.planes
         for k in np.flatnonzero(planes.active):
             if planes.serial[k] == found.serial and planes.state[k] != TRACKED:
-                carried = self._carried(found.homography, found.number)
+                carried = self._carried(found.homography, found.number, self._memory.shapes.hull[k], found.drift)
                 if carried is not None:
                     planes.homography[k] = planes.before[k] = carried
                     planes.state[k], planes.fails[k] = PREDICTED, 2
+                    planes.drift[k] = found.drift
+                    planes.slack[k] = NEW_SLACK

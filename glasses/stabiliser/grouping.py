@@ -101,11 +101,11 @@ def travel(homography: Homography, focal: float, width: int, height: int) -> flo
     return float(values[0] / max(values[2], 1e-9) - 1)
 
 
-def scale_of(homography: Homography, box: Box) -> float:
-    """By how much a box grew in length: the square root of the ratio of areas."""
-
-    def size(corners: Box) -> float:
-        x, y = corners[:, 0], corners[:, 1]
-        return 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
-
-    return float(np.sqrt(size(corners_of(homography, box)) / max(size(box), 1e-9)))
+def stretches(homography: Homography, box: Box) -> tuple[float, float]:
+    """By how much a plane was stretched at the middle of a box, in the direction of the least and of the most: the
+    singular values of the homography's derivative there."""
+    x, y = box.mean(axis=0)
+    u, v, w = homography @ np.array([x, y, 1.0])
+    derivative = (homography[:2, :2] - np.outer([u / w, v / w], homography[2, :2])) / w
+    most, least = np.linalg.svd(derivative, compute_uv=False)
+    return float(least), float(most)

@@ -4,7 +4,7 @@ It makes templates, carries late results to now by replaying remembered frames, 
 what the frame path reports which planes to key anew, to split and to merge. It runs beside the frame path and never
 holds it up; each order ends in at most one change, which the frame path takes in between two frames.
 
-- **Keyed anew** is a plane that appears much larger or smaller than in its keyframe.
+- **Keyed anew** is a plane that appears much larger, smaller or narrower than in its keyframe.
 - **Split** is a plane one of whose regions fits better elsewhere when it is aligned alone.
 - **Merged** are two planes that the same homography has moved while the camera travelled far enough to tell.
 """
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glasses.stabiliser import Luma
-from glasses.stabiliser.alignment import FINE_MATCH, MINIMUM_POINTS, Scratch, align, assess
+from glasses.stabiliser.alignment import MATCH, MINIMUM_POINTS, Scratch, align, assess
 from glasses.stabiliser.commands import (
     Follow,
     Forget,
@@ -33,10 +33,10 @@ from glasses.stabiliser.commands import (
     ToMapper,
 )
 from glasses.stabiliser.frame_path import DEFAULT_FOCAL_SHARE
-from glasses.stabiliser.grouping import box_around, corners_of, disagreement, group_by_layout, scale_of, travel
+from glasses.stabiliser.grouping import box_around, corners_of, disagreement, group_by_layout, stretches, travel
 from glasses.stabiliser.limits import POINTS, REGIONS_PER_PLANE, REMEMBERED_FRAMES, TEMPLATES
 from glasses.stabiliser.memory import Memory, Planes
-from glasses.stabiliser.planes import LOST, REFOUND_MATCH, TRACKED, judge
+from glasses.stabiliser.planes import LOST, REFOUND_MATCH, TRACKED, drift_between, judge
 from glasses.stabiliser.search import candidates
 from glasses.stabiliser.template import build
 from shared.geometry import Homography
@@ -52,7 +52,7 @@ FOUND_SLACK: Final = 30.0
 REPLAY_JUMP_PX: Final = 40.0
 """Working pixels a replayed plane may move away from its prediction in one stride."""
 REKEY_SCALE: Final = 1.4
-REKEY_MATCH: Final = 0.8
+REKEY_MATCH: Final = 0.75
 """A plane is keyed anew only from a frame it agrees with so well."""
 WITHIN_PX: Final = 2.0
 """… and that shows it whole, so far from the edge."""
@@ -73,6 +73,12 @@ LOST_REACH_MORE_PX: Final = 3
 """… and so many more for each frame since."""
 SIZES_AFTER: Final = 30
 """Frames after which other sizes are tried as well."""
+SEARCH_AFTER: Final = 3
+"""Frames without a measurement after which a plane is looked for."""
+NEAR_VIEW: Final = 0.15
+"""Share of the picture's sides beyond its edges in which a plane is looked for at every survey …"""
+RARELY: Final = 10
+"""… and elsewhere at every so many."""
 GIVE_UP_AFTER: Final = 3600
 """Frames after which a lost plane is no longer looked for."""
 UNSEEN_SURVEYS: Final = 40
@@ -99,11 +105,12 @@ class _Plane:
     regions: tuple[PlaneRegion, ...]
     picture: Luma
     """Level 1 of its keyframe."""
+    good: Homography
+    """Its keyframe → the frame it was last seen well in: the shape it is looked for in when it has long been lost."""
     seen: bool = False
     surveys: int = 0
     doubts: Counter[int] = field(default_factory=Counter)
     """How often in a row each region has gone elsewhere by itself."""
-    replaces: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -240,7 +247,6 @@ class Mapper:
         regions: Sequence[_Region],
         bases: Sequence[Homography],
         *,
-        replaces: tuple[int, ...] = (),
         must_match: float | None = None,
     ) -> tuple[NewPlane, int] | None:
         """Key a plane from a remembered frame and carry it to the newest one.
@@ -249,7 +255,6 @@ class Mapper:
             number: of the keyframe.
             regions: on the plane.
             bases: each region's own keyframe → this keyframe, working pixels.
-            replaces: serials of planes it takes the place of.
             must_match: the plane, and each region, must agree so well with the newest frame; None if it may be lost.
 
         Returns:
@@ -279,8 +284,28 @@ class Mapper:
             PlaneRegion(region.region_id, region.keyframe, region.generation, base, box_around(line))
             for region, base, line in zip(regions, bases, lines, strict=True)
         )
-        self._planes[self._serial] = _Plane(self._serial, slot, hull, plane_regions, picture, replaces=replaces)
-        return NewPlane(self._serial, slot, homography, hull, plane_regions, match), newest
+        self._planes[self._serial] = _Plane(self._serial, slot, hull, plane_regions, picture, np.eye(3))
+        moved = match > 0 and newest > number
+        drift = self._drift(slot, len(lines), hull, homography, newest) if moved else np.zeros(3)
+        return NewPlane(self._serial, slot, homography, hull, plane_regions, drift, match), newest
+
+    def _drift(
+        self, slot: int, regions: int, hull: Box, homography: Homography, number: int
+    ) -> npt.NDArray[np.float64]:
+        """How a plane moves against the view, from where it was one frame before; nought when that cannot be told."""
+        drift = np.zeros(3)
+        if not self._is_there(number - 1):
+            return drift
+        motion = self._motion(number - 1, number)
+        before = np.linalg.inv(motion) @ homography
+        before = np.ascontiguousarray(before / before[2, 2])
+        expected = before.copy()
+        if self._align(slot, regions, number - 1, before, FOUND_SLACK) > MATCH and judge(
+            before, expected, hull, REPLAY_JUMP_PX
+        ):
+            carried = motion @ before
+            drift_between(homography, np.ascontiguousarray(carried / carried[2, 2]), hull, drift)
+        return drift
 
     def _replay(self, slot: int, regions: int, hull: Box, start: int, end: int) -> tuple[Homography, float]:
         """Carry a plane from its keyframe to a later frame; its homography there and the correlation."""
@@ -294,7 +319,7 @@ class Mapper:
             tried = np.ascontiguousarray(predicted)
             match = self._align(slot, regions, then, tried, float(REPLAY_STRIDE * (1 + failed)))
             limit = REPLAY_JUMP_PX * (1 + failed)
-            good = match > (FINE_MATCH if not failed else REFOUND_MATCH) and judge(tried, predicted, hull, limit)
+            good = match > (MATCH if not failed else REFOUND_MATCH) and judge(tried, predicted, hull, limit)
             failed = 0 if good else failed + 1
             homography = tried if good else predicted
             match = match if good else -1.0
@@ -324,11 +349,8 @@ class Mapper:
             plane.surveys += 1
             if serial in at:
                 plane.seen = True
-                k = at[serial]
-                alive = planes.region_id[k, : planes.regions[k]]
-                if (alive >= 0).all():
-                    continue
-                plane.regions = tuple(region for region in plane.regions)
+                if planes.state[at[serial]] == TRACKED and planes.quality[at[serial]] > REKEY_MATCH:
+                    plane.good = planes.homography[at[serial]].copy()
             elif plane.seen or plane.surveys > UNSEEN_SURVEYS:
                 del self._planes[serial]
         self._pairs = {
@@ -353,6 +375,13 @@ class Mapper:
             members.append((known, np.asarray(base / base[2, 2])))
         return members
 
+    def _near_view(self, corners: Box) -> bool:
+        """Whether the middle of a plane is expected in the picture, or not far from it."""
+        width, height = self._size
+        beyond = NEAR_VIEW * np.array([width, height])
+        middle = corners.mean(axis=0)
+        return bool((middle > -beyond).all() and (middle < np.array([width, height]) + beyond).all())
+
     def _whole(self, corners: Box) -> bool:
         width, height = self._size
         return bool((corners >= WITHIN_PX).all() and (corners <= np.array([width, height]) - 1 - WITHIN_PX).all())
@@ -370,7 +399,6 @@ class Mapper:
         self,
         survey: Survey,
         members: Sequence[tuple[_Region, Homography]],
-        replaces: tuple[int, ...],
         match: float | None,
     ) -> tuple[NewPlane, int] | None:
         if not members:
@@ -379,7 +407,6 @@ class Mapper:
             survey.number,
             [region for region, _ in members],
             [base for _, base in members],
-            replaces=replaces,
             must_match=match,
         )
 
@@ -388,10 +415,10 @@ class Mapper:
             plane = self._planes[serial]
             if not self._well_seen(plane, planes, k):
                 continue
-            scale = scale_of(planes.homography[k], plane.hull)
-            if 1 / REKEY_SCALE < scale < REKEY_SCALE:
+            least, most = stretches(planes.homography[k], plane.hull)
+            if least > 1 / REKEY_SCALE and most < REKEY_SCALE:
                 continue
-            made = self._key(survey, self._members(plane, planes, k), (serial,), FINE_MATCH)
+            made = self._key(survey, self._members(plane, planes, k), MATCH)
             if made is not None:
                 self.counters["rekeyed"] += 1
                 return Install(made[1], (serial,), (made[0],))
@@ -400,9 +427,7 @@ class Mapper:
     def _split(self, survey: Survey, planes: Planes, known: Mapping[int, int]) -> FromMapper | None:
         """Align the regions of one plane, each in its turn, by themselves, and part one that keeps going elsewhere."""
         shared = [
-            serial
-            for serial, k in known.items()
-            if len(self._planes[serial].regions) > 1 and planes.state[k] == TRACKED and planes.quality[k] > FINE_MATCH
+            serial for serial, k in known.items() if len(self._planes[serial].regions) > 1 and planes.state[k] != LOST
         ]
         if not shared:
             return None
@@ -424,14 +449,14 @@ class Mapper:
         self._others.fill(0)
         self._others[r] = 1
         rest = np.ascontiguousarray(planes.homography[k].copy())
-        if self._align(plane.template, len(plane.regions), survey.number, rest, FOUND_SLACK, self._others) < FINE_MATCH:
+        if self._align(plane.template, len(plane.regions), survey.number, rest, FOUND_SLACK, self._others) < MATCH:
             rest = planes.homography[k]
         loose_id = plane.regions[r].region_id
         halves = (
             [one for one in self._members(plane, planes, k, alone) if one[0].region_id == loose_id],
             [one for one in self._members(plane, planes, k, rest) if one[0].region_id != loose_id],
         )
-        made = [one for one in (self._key(survey, half, (plane.serial,), None) for half in halves) if one is not None]
+        made = [one for one in (self._key(survey, half, None) for half in halves) if one is not None]
         if len(made) == 2 and made[0][1] == made[1][1]:
             self.counters["split"] += 1
             self._refused[self._pair(made[0][0].serial, made[1][0].serial)] = 1
@@ -455,7 +480,7 @@ class Mapper:
         match = self._align(plane.template, len(plane.regions), number, alone, FOUND_SLACK, self._others)
         box = plane.regions[r].box
         if (
-            match > max(FINE_MATCH, before + SPLIT_GAIN)
+            match > max(MATCH, before + SPLIT_GAIN)
             and judge(alone, together, box, REPLAY_JUMP_PX)
             and disagreement(alone, together, box) > SPLIT_PX
         ):
@@ -507,7 +532,7 @@ class Mapper:
                 ):
                     continue
                 members = self._members(one, planes, known[pair[0]]) + self._members(other, planes, known[pair[1]])
-                made = self._key(survey, members, pair, REKEY_MATCH)
+                made = self._key(survey, members, REKEY_MATCH)
                 if made is None:
                     self._refused[pair] = 1
                     continue
@@ -518,9 +543,13 @@ class Mapper:
     # Lost planes ------------------------------------------------------------------------------------------------
 
     def _find(self, survey: Survey, planes: Planes, known: Mapping[int, int]) -> list[FromMapper]:
-        """Look for one lost plane, each in its turn."""
+        """Look for one plane that is not measured, each in its turn."""
+        often = self._turn % RARELY == 0
         lost = [
-            (serial, k) for serial, k in known.items() if planes.state[k] == LOST and planes.fails[k] < GIVE_UP_AFTER
+            (serial, k)
+            for serial, k in known.items()
+            if SEARCH_AFTER <= planes.fails[k] < GIVE_UP_AFTER
+            and (often or self._near_view(corners_of(planes.homography[k], self._planes[serial].hull)))
         ]
         if not lost:
             return []
@@ -530,6 +559,8 @@ class Mapper:
         expected = self._motion(survey.number, newest) @ planes.homography[k]
         expected /= expected[2, 2]
         fails = int(planes.fails[k])
+        if fails > SIZES_AFTER and (self._turn % 2 or not judge(expected, expected, plane.hull, REPLAY_JUMP_PX)):
+            expected = plane.good
         reach = LOST_REACH_PX + LOST_REACH_MORE_PX * fails
         now = self._memory.ring.quarter[newest % REMEMBERED_FRAMES]
         self.counters["searched"] += 1
@@ -546,4 +577,5 @@ class Mapper:
         if best is None or not self._is_there(newest):
             return []
         self.counters["found"] += 1
-        return [Found(serial, best[1], newest, best[0])]
+        drift = self._drift(plane.template, len(plane.regions), plane.hull, best[1], newest)
+        return [Found(serial, best[1], newest, drift, best[0])]

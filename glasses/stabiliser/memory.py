@@ -85,9 +85,12 @@ class Planes(NamedTuple):
         template: which template it is compared with.
         homography: keyframe → newest frame, working pixels, shape (p, 3, 3).
         before: keyframe → the frame before.
+        drift: how the plane moves against the view: working pixels right and down a frame, and growth a frame, (p, 3).
         state: see `glasses.stabiliser.planes`.
         fails: frames since it was measured.
         quality: correlation with the keyframe when last measured.
+        best: the highest quality of late, fading slowly.
+        slack: how many frames' worth of change the prediction may be off by.
         regions: how many it has.
         region_id: the caller's names, -1 for a region that was removed, shape (p, r).
         region_quality: correlation of each region with the keyframe, fading mean.
@@ -99,9 +102,12 @@ class Planes(NamedTuple):
     template: Ints
     homography: Floats
     before: Floats
+    drift: Floats
     state: Ints
     fails: Ints
     quality: Floats
+    best: Floats
+    slack: Floats
     regions: Ints
     region_id: Ints
     region_quality: Floats
@@ -133,8 +139,11 @@ def _plane_fields(prefix: str) -> Iterator[tuple[str, tuple[int, ...], type[np.g
     for name in ("active", "serial", "template", "state", "fails", "regions"):
         yield f"{prefix}.{name}", (p,), np.int64
     yield f"{prefix}.quality", (p,), np.float64
+    yield f"{prefix}.best", (p,), np.float64
+    yield f"{prefix}.slack", (p,), np.float64
     yield f"{prefix}.homography", (p, 3, 3), np.float64
     yield f"{prefix}.before", (p, 3, 3), np.float64
+    yield f"{prefix}.drift", (p, 3), np.float64
     yield f"{prefix}.region_id", (p, r), np.int64
     yield f"{prefix}.covered", (p, r), np.int64
     yield f"{prefix}.region_quality", (p, r), np.float64

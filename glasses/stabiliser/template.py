@@ -20,9 +20,12 @@ MARGIN_SHARE: Final = 0.25
 """The template reaches so much beyond a line, in line heights: the plate around letters holds on well."""
 MARGIN_PX: Final = (1.5, 8.0)
 """Limits of that margin, working pixels."""
-CHANGE: Final = (1e3, 1e3, 0.02, 0.02, 0.01, 0.01, 0.005, 0.005)
-"""How far each parameter is expected from its prediction, one standard deviation a frame. From walking past a sign
-at arm's reach of the pavement (1.4 m/s at 3 m: 1.5 % of scale a frame); the shift is free."""
+CHANGE_PX: Final = 0.7
+"""How far a plane is expected from its predicted place, working pixels, one standard deviation a frame: the motion of
+the view and the plane's own drift against it are in the prediction already."""
+CHANGE: Final = (0.02, 0.02, 0.01, 0.01, 0.005, 0.005)
+"""Likewise for the other parameters, at the spread of the points. From walking past a sign at arm's reach of the
+pavement (1.4 m/s at 3 m: 1.5 % of scale a frame)."""
 THIN: Final = 0.35
 """A region whose points spread less across than this share of along tells nothing about slant: its change is taken
 for smaller by the square of the ratio."""
@@ -158,8 +161,10 @@ def _level(
     templates.dof[slot, index] = DOF[index] if count >= 60 else min(DOF[index], 4) if count >= 25 else 2
     thin = min(np.sqrt(sum_xx / max(sum_yy, 1.0)), np.sqrt(sum_yy / max(sum_xx, 1.0))) / THIN
     narrow = max(min(thin * thin, 1.0), 0.05)
-    for p in range(8):
-        templates.prior[slot, index, p] = 1.0 / CHANGE[p] ** 2
+    for p in range(2):
+        templates.prior[slot, index, p] = (spread * scale / CHANGE_PX) ** 2
+    for p in range(6):
+        templates.prior[slot, index, 2 + p] = 1.0 / CHANGE[p] ** 2
     # Slant is the part of rotation and of the second stretch that moves points along the line by their height in it;
     # its change along the line is the perspective across it.
     templates.prior[slot, index, 5] /= narrow * narrow

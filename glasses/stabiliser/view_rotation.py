@@ -21,6 +21,8 @@ from glasses.stabiliser.memory import Bytes, Floats, Singles
 
 CELL: Final = 8
 """Pixels of level 2: one point is taken from each such square."""
+LEFT_OUT: Final = 2
+"""Of each cell only every so many rows and columns are looked at: a steep edge of a blurred picture is wider."""
 VIEW_POINTS: Final = 1024
 STEEP: Final = 1.5
 """Grey levels a pixel."""
@@ -30,6 +32,8 @@ KNOWN: Final = 0.5
 """Correlation above which the rotation is taken for measured."""
 FAVOUR: Final = 0.05
 """A candidate must be so much better than the gyro to be believed instead."""
+WORSE: Final = 0.01
+"""A refined rotation may agree so much less than the candidate it came from: it leaves out what moves by itself."""
 SEARCH_SHARE: Final = (0.35, 0.3)
 """Largest shift looked for by row and column sums, as a share of the width and of the height."""
 
@@ -52,8 +56,8 @@ def _points(image: Bytes, focal: float, points: Singles) -> int:
     for top in range(1, height - CELL, CELL):
         for left in range(1, width - CELL, CELL):
             steepest, row, column = STEEP * STEEP * 4, -1, -1
-            for y in range(top, top + CELL):
-                for x in range(left, left + CELL):
+            for y in range(top, top + CELL, LEFT_OUT):
+                for x in range(left, left + CELL, LEFT_OUT):
                     gx = np.float64(image[y, x + 1]) - np.float64(image[y, x - 1])
                     gy = np.float64(image[y + 1, x]) - np.float64(image[y - 1, x])
                     if gx * gx + gy * gy > steepest:
@@ -170,11 +174,15 @@ def _refine(image: Bytes, focal: float, points: Singles, count: int, r: Floats, 
             rest = (gain * points[6, i] + bias - points[2, i]) * points[7, i]
             points[6, i] = rest
             size += abs(rest)
-        limit = np.float32(CLIP) * size / inside + np.float32(0.5)
+        limit = np.float32(CLIP) * size / inside + np.float32(1.0)
+        # What does not fit at all is left out: people and cars have motions of their own.
+        for i in range(count):
+            if abs(points[6, i]) > limit:
+                points[6, i], points[7, i] = np.float32(0.0), np.float32(0.0)
         for p in range(3):
             total = np.float32(0.0)
             for i in range(count):
-                total += points[3 + p, i] * min(max(points[6, i], -limit), limit)
+                total += points[3 + p, i] * points[6, i]
             right[p] = total
             for q in range(p + 1):
                 total = np.float32(0.0)
@@ -259,7 +267,7 @@ def view_rotation(
             copy(tried, rotation)
     copy(rotation, candidate)
     refined = _refine(now, focal, points, count, rotation, m)
-    if refined < best - FAVOUR:
+    if refined < best - WORSE:
         copy(candidate, rotation)
         refined = best
     if refined < KNOWN:

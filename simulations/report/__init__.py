@@ -15,7 +15,7 @@ import numpy as np
 
 from shared.errors import StorageError
 from simulations.report.timeline import timeline_svg
-from simulations.results import Event, SignResult
+from simulations.results import Event, SignResult, erasure
 
 PREVIEW_WIDTH = 960
 FILM_PREVIEWS = 6
@@ -75,6 +75,8 @@ def summarise(signs: Sequence[SignResult], events: Sequence[Event]) -> dict[str,
     """The figures at the top of the report."""
     provisional = [sign.provisional_ms for sign in signs if sign.provisional_ms is not None]
     refined = [sign.refined_ms for sign in signs if sign.refined_ms is not None]
+    taken_back = erasure(events)
+    normalised = taken_back.normalised
     finished = [event for event in events if event["event"] == "finished"]
     return {
         "signs": len(signs),
@@ -86,6 +88,9 @@ def summarise(signs: Sequence[SignResult], events: Sequence[Event]) -> dict[str,
         "provisional_ms_p95": percentile(provisional, 95),
         "refined_ms_p50": percentile(refined, 50),
         "refined_ms_p95": percentile(refined, 95),
+        "words_erased": taken_back.erased,
+        "words_shown": taken_back.final,
+        "normalised_erasure": None if normalised is None else round(normalised, 3),
         "glasses": {k: v for k, v in finished[-1].items() if k not in {"t", "process", "event"}} if finished else {},
     }
 

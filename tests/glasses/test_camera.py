@@ -122,7 +122,7 @@ def test_a_camera_that_is_not_there_is_refused() -> None:
         CameraSource(7777, longest_side=1280, clock=SystemClock())
 
 
-HEADER = struct.Struct("<4sHHQdQ")
+HEADER = struct.Struct("<4sHHQdfIQ")
 
 
 def _serve(path: Path, answers: list[bytes]) -> threading.Thread:
@@ -146,11 +146,12 @@ def _serve(path: Path, answers: list[bytes]) -> threading.Thread:
 
 def _scene_frame(frame_id: int, level: int) -> bytes:
     pixels = np.full((4, 6, 3), level, np.uint8).tobytes()
-    return HEADER.pack(b"WWF1", 6, 4, frame_id, 12.5, len(pixels)) + pixels
+    readings = np.array([[12.49, 0.1, 0.2, 0.3], [12.495, 0.4, 0.5, 0.6]])
+    return HEADER.pack(b"WWF2", 6, 4, frame_id, 12.5, 5.0, 2, len(pixels)) + readings.tobytes() + pixels
 
 
 def test_the_scene_gives_frames_with_their_own_times_and_each_only_once(tmp_path: Path) -> None:
-    end = HEADER.pack(b"WWF1", 0, 0, 0, 0.0, 0)
+    end = HEADER.pack(b"WWF2", 0, 0, 0, 0.0, 0.0, 0, 0)
     path = tmp_path / "scene"
     server = _serve(path, [_scene_frame(3, 50), _scene_frame(3, 50), _scene_frame(5, 70), end])
     source = SceneSource(path, longest_side=1280)
@@ -162,14 +163,46 @@ def test_the_scene_gives_frames_with_their_own_times_and_each_only_once(tmp_path
     assert (first.frame_id, first.captured, first.bgr.shape) == (3, 12.5, (4, 6, 3))
     assert (second.frame_id, int(second.luma[0, 0])) == (5, 70)
     assert last is None
+    assert first.gyro is not None
+    np.testing.assert_array_equal(first.gyro.times, [12.49, 12.495])
+    np.testing.assert_array_equal(first.gyro.rates, [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+
+
+def test_the_focal_length_of_a_scene_is_that_of_its_frames_as_they_are_scaled_down(tmp_path: Path) -> None:
+    path = tmp_path / "scene"
+    server = _serve(path, [_scene_frame(3, 50)])
+    source = SceneSource(path, longest_side=3)
+    assert source.focal_px is None
+    frame = source.next_frame()
+    source.close()
+    server.join(5)
+    assert frame is not None
+    assert frame.bgr.shape == (2, 3, 3)
+    assert source.focal_px == 2.5
+
+
+def test_luma_is_written_where_the_stabiliser_wants_it(tmp_path: Path) -> None:
+    path = tmp_path / "scene"
+    server = _serve(path, [_scene_frame(3, 50)])
+    source = SceneSource(path, longest_side=1280)
+    place = np.zeros((4, 6), np.uint8)
+    source.write_luma_to(lambda width, height: place if (width, height) == (6, 4) else np.zeros((1, 1), np.uint8))
+    frame = source.next_frame()
+    source.close()
+    server.join(5)
+    assert frame is not None
+    assert np.shares_memory(frame.luma, place)
+    assert (place == 50).all()
 
 
 @pytest.mark.parametrize(
     "answer",
     [
         b"HTTP/1.1 400 Bad Request, no scene",
-        HEADER.pack(b"WWF1", 6, 4, 1, 0.0, 9999),
-        HEADER.pack(b"WWF1", 65535, 65535, 1, 0.0, 65535 * 65535 * 3),
+        HEADER.pack(b"WWF1", 6, 4, 1, 0.0, 0.0, 0, 72),
+        HEADER.pack(b"WWF2", 6, 4, 1, 0.0, 0.0, 0, 9999),
+        HEADER.pack(b"WWF2", 6, 4, 1, 0.0, 0.0, 2**31, 72),
+        HEADER.pack(b"WWF2", 65535, 65535, 1, 0.0, 0.0, 0, 65535 * 65535 * 3),
         _scene_frame(1, 9)[:-10],
     ],
 )

@@ -19,7 +19,8 @@ from glasses.finder import Finder
 from glasses.firmware import Firmware, Summary
 from glasses.recorder import Sink
 from glasses.settings import GlassesSettings
-from glasses.stabiliser.keyframe_lk import KeyframeLkStabiliser
+from glasses.stabiliser.inline import InlineStabiliser
+from glasses.stabiliser.still import StillStabiliser
 from shared.clock import SystemClock
 from shared.errors import InputError, LinkUnavailable, StorageError
 from shared.events import EventLog
@@ -30,6 +31,8 @@ from shared.wire.memory import MemoryLink, memory_link_pair
 
 CLOCK = SystemClock()
 FAST = {"answer_timeout_s": 10.0, "link_poll_s": 0.01, "still_frame_rate": 100.0, "reconnect_patience_s": 0.05}
+SAME_SIZE = {"display_width": 1280, "display_height": 720}
+"""The display shows every pixel of the frame, so that pictures can be compared with frames."""
 
 
 class Gallery:
@@ -131,10 +134,10 @@ class World:
                 skip_cut_off=False,
                 clock=CLOCK,
             ),
-            stabiliser=KeyframeLkStabiliser(),
+            stabiliser=StillStabiliser() if source.still else InlineStabiliser(),
             link=self.glasses,
             sinks=self.sinks,
-            settings=GlassesSettings(**(FAST | settings)),
+            settings=GlassesSettings(**(FAST | SAME_SIZE | settings)),
             clock=CLOCK,
             events=events,
             strips_folder=self.strips_folder,

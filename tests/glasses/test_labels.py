@@ -11,7 +11,7 @@ from signboards import Wall, lines_of, shift
 from glasses import strips
 from glasses.exchange import ReadingRank, SignReading
 from glasses.labels import labels_of
-from glasses.overlay import LabelStyle
+from glasses.overlay import LabelStyle, Overlay
 from glasses.signs import Found, Sign, text_height
 from glasses.stabiliser import Pose, PoseState
 from shared.geometry import transform
@@ -42,8 +42,16 @@ def sign() -> Sign:
     quads = wall.sign("Saída", 300, 200)
     lines = lines_of(quads)
     found = Found(lines, np.zeros(3), tuple(strips.look_of(wall.picture, line.quad) for line in lines))
-    pose = Pose(shift(40, -10), PoseState.TRACKED, 1.0)
-    return Sign(1, found, pose, 0.0, found.outer, text_height(lines))
+    pose = Pose(shift(40, -10), PoseState.TRACKED, 1.0, 1)
+    return Sign(
+        region_id=1,
+        found=found,
+        keyframe=1,
+        pose=pose,
+        seen=0.0,
+        outer=found.outer,
+        sent_height=text_height(lines),
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,9 +84,17 @@ def test_nothing_is_drawn_where_no_letters_were_read(sign: Sign) -> None:
     assert labels_of([sign], 0.0, 0.5) == []
 
 
-def test_a_lost_label_fades_and_is_gone(sign: Sign) -> None:
+def test_a_lost_sign_has_a_label_for_as_long_as_it_may_fade(sign: Sign) -> None:
     sign.reading = READING
-    sign.pose = Pose(sign.pose.homography, PoseState.LOST, 0.0)
+    sign.pose = Pose(sign.pose.homography, PoseState.LOST, 0.2, 1)
     (label,) = labels_of([sign], 0.25, 0.5)
-    assert label.strength == pytest.approx(0.5)
+    assert (label.state, label.quality) == (PoseState.LOST, 0.2)
     assert labels_of([sign], 0.6, 0.5) == []
+
+
+@pytest.mark.parametrize("matrix", [np.zeros((3, 3)), np.full((3, 3), np.nan), np.diag([1e300, 1e300, 1e-300])])
+def test_a_broken_pose_gives_a_label_that_the_overlay_leaves_out(sign: Sign, matrix: np.ndarray) -> None:
+    sign.reading = READING
+    sign.pose = Pose(matrix, PoseState.TRACKED, 1.0, 1)
+    frame = np.full((90, 160, 3), 128, np.uint8)
+    assert (Overlay().draw(frame, labels_of([sign], 0.0, 0.5)) == 128).all()

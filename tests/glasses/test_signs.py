@@ -42,8 +42,8 @@ def _found(wall: Wall, quads: list[Quad], view: Homography) -> Found:
 
 
 def _sign(found: Found, region_id: int = 1, state: PoseState = PoseState.TRACKED, seen: float = 0.0) -> Sign:
-    pose = Pose(np.eye(3), state, 1.0)
-    return Sign(region_id, found, pose, seen, found.outer, text_height(found.lines))
+    pose = Pose(np.eye(3), state, 1.0, 0)
+    return Sign(region_id, found, 0, pose, seen, found.outer, text_height(found.lines))
 
 
 def _reading(**fields: object) -> SignReading:
@@ -185,10 +185,27 @@ def test_the_number_of_known_signs_is_bounded(wall: Wall) -> None:
 def test_poses_are_taken_and_losses_counted(wall: Wall) -> None:
     registry = SignRegistry()
     registry.put(_sign(_found(wall, wall.quads[0], shift(0, 0)), 1))
-    moved = Pose(shift(5, 0), PoseState.TRACKED, 0.9)
+    moved = Pose(shift(5, 0), PoseState.TRACKED, 0.9, 0)
     assert registry.update({1: moved}, 1.0) == 0
     sign = registry.get(1)
     assert sign is not None
     np.testing.assert_allclose(sign.now, sign.outer + np.array([5, 0]))
-    assert registry.update({1: Pose(shift(5, 0), PoseState.LOST, 0.0)}, 1.1) == 1
+    assert registry.update({1: Pose(shift(5, 0), PoseState.LOST, 0.0, 0)}, 1.1) == 1
     assert sign.seen == 1.0
+
+
+def test_a_newer_detection_counts_from_the_first_pose_that_belongs_to_it(wall: Wall) -> None:
+    registry = SignRegistry()
+    first, second = (_found(wall, wall.quads[0], shift(x, 0)) for x in (0, 7))
+    registry.put(_sign(first, 1))
+    sign = registry.get(1)
+    assert sign is not None
+    sign.follow_from(second, 9)
+    registry.update({1: Pose(shift(8, 0), PoseState.TRACKED, 0.9, 0)}, 1.0)
+    assert sign.found is first
+    np.testing.assert_allclose(sign.now, first.outer + np.array([8, 0]))
+    registry.update({1: Pose(shift(1, 0), PoseState.TRACKED, 0.9, 9)}, 1.1)
+    assert sign.found is second
+    np.testing.assert_allclose(sign.now, second.outer + np.array([1, 0]))
+    registry.update({}, 1.2)
+    assert not sign.in_view

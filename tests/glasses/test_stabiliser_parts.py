@@ -8,7 +8,7 @@ import pytest
 from glasses.camera import luma_of
 from glasses.stabiliser import GyroSamples, PoseState
 from glasses.stabiliser.alignment import align, assess
-from glasses.stabiliser.grouping import disagreement, group_by_layout, scale_of, travel
+from glasses.stabiliser.grouping import corners_of, disagreement, group_by_layout, stretches, travel
 from glasses.stabiliser.gyro import GyroBuffer
 from glasses.stabiliser.inline import InlineStabiliser
 from glasses.stabiliser.limits import GYRO_SAMPLES
@@ -128,12 +128,17 @@ def test_travel_is_nought_for_a_turn_and_the_share_of_the_distance_for_a_step() 
     assert travel(moved, 500, 640, 360) == pytest.approx(0.05, rel=0.1)
 
 
-def test_disagreement_and_scale_are_in_pixels_and_lengths() -> None:
+def test_disagreement_is_in_pixels_and_stretches_are_ratios() -> None:
     box = _line(10, 10)[0]
     moved = np.array([[1, 0, 3], [0, 1, -4], [0, 0, 1.0]])
     assert disagreement(np.eye(3), moved, box) == pytest.approx(4)
-    assert scale_of(np.diag([2.0, 0.5, 1.0]), box) == pytest.approx(1)
-    assert scale_of(np.diag([2.0, 2.0, 1.0]), box) == pytest.approx(2)
+    assert stretches(np.diag([2.0, 0.5, 1.0]), box) == pytest.approx((0.5, 2))
+    x, y = box.mean(axis=0)
+    tilted = np.array([[1, 0, 0], [0, 1, 0], [0.001, 0, 1.0]])
+    w = 1 + 0.001 * x
+    nearby = np.array([[x + 0.01, y]])
+    moved = (corners_of(tilted, nearby) - corners_of(tilted, np.array([[x, y]])))[0] / 0.01
+    assert float(np.linalg.norm(moved)) < stretches(tilted, box)[1] < 1 / w + 0.01
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (640, 480), (431, 323), (64, 64)])

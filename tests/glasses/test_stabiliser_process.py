@@ -150,12 +150,17 @@ def test_when_everything_dies_it_is_started_anew(stabiliser: ProcessStabiliser, 
 def test_a_process_that_dies_again_and_again_is_given_up(stabiliser: ProcessStabiliser, wall: Wall) -> None:
     player = Player(stabiliser, wall)
     player.until_tracked()
+
+    def die() -> None:
+        before = stabiliser.restarts
+        os.kill(_children(stabiliser.process_id)[0], signal.SIGKILL)
+        while stabiliser.restarts == before:
+            player.next()
+
+    for _ in range(RESTARTS):
+        die()
     with pytest.raises(StabiliserDown):
-        for _ in range(RESTARTS + 2):
-            before = stabiliser.restarts
-            os.kill(_children(stabiliser.process_id)[0], signal.SIGKILL)
-            while stabiliser.restarts == before:
-                player.next()
+        die()
 
 
 def test_it_ends_with_the_glasses(wall: Wall) -> None:

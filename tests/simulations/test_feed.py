@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -12,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from simulations.feed import HEADER, MAGIC, MAX_STEP_S, serve
-from simulations.scene import HEIGHT, WIDTH, StreetWalk
+from glasses.camera import SCENE_HEADER, SCENE_MAGIC
+from glasses.stabiliser import GyroSamples
+from glasses.stabiliser.gyro import GyroBuffer
+from simulations.feed import HEADER, MAGIC, MAX_STEP_S, HeadGyro, serve
+from simulations.scene import FOCAL, HEIGHT, WIDTH, StreetWalk
 
 
 class SteppedClock:
@@ -47,8 +49,12 @@ def request(reader: socket.socket) -> tuple[int, float, bytes]:
     header = b""
     while len(header) < HEADER.size:
         header += reader.recv(HEADER.size - len(header))
-    magic, width, height, frame_id, stamp, size = HEADER.unpack(header)
+    magic, width, height, frame_id, stamp, focal, readings, size = HEADER.unpack(header)
     assert magic == MAGIC
+    assert focal == (FOCAL if width else 0)
+    gyro = bytearray()
+    while len(gyro) < 32 * readings:
+        gyro += reader.recv(32 * readings - len(gyro))
     payload = bytearray()
     while len(payload) < size:
         payload += reader.recv(size - len(payload))
@@ -94,7 +100,24 @@ def test_a_walk_is_served_to_its_end_across_a_reader_that_comes_back(tmp_path: P
 
 
 def test_the_header_is_what_the_glasses_expect() -> None:
-    assert HEADER.size == struct.calcsize("<4sHHQdQ") == 32
+    assert (HEADER.format, MAGIC) == (SCENE_HEADER.format, SCENE_MAGIC)
+
+
+def test_the_gyro_turns_with_the_walk_on_the_clock_of_the_frames() -> None:
+    walk = StreetWalk(3)
+    gyro = HeadGyro(walk)
+    assert gyro.until(5.0, 100.0).shape == (0, 4)
+    samples = [gyro.until(5.0 + 0.03 * step, 100.0 + 0.06 * step) for step in range(1, 8)]
+    readings = np.concatenate(samples)
+    assert np.all(np.diff(readings[:, 0]) > 0)
+    buffer = GyroBuffer()
+    buffer.take(GyroSamples(readings[:, 0], readings[:, 1:]))
+    turned = np.zeros((3, 3))
+    assert buffer.rotation(100.0, 100.42, turned)
+    expected = walk.pose(5.21).rotation @ walk.pose(5.0).rotation.T
+    # Half a degree a second of bias and noise, for less than half a second.
+    assert np.abs(turned - expected).max() < np.radians(0.5)
+    assert np.abs(expected - np.eye(3)).max() > np.radians(1)
 
 
 def test_the_feed_is_a_process_with_help() -> None:

@@ -1,4 +1,6 @@
-"""Keyframe-anchored Lucas-Kanade tracking, one plane per region.
+"""The baseline "LK + keyframe anchor": pyramidal Lucas-Kanade and an anchor to the keyframe, one plane per region.
+
+This was the glasses' stabiliser before the present one.
 
 Each frame: (1) the motion of the whole view from points spread over it predicts every region; (2) pyramidal
 Lucas-Kanade with a forward-backward check follows the region's corners, and a robust fit gives keyframe → now;
@@ -20,8 +22,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from glasses.stabiliser import Pose, PoseState, View
-from glasses.stabiliser.motion import (
+from glasses.stabiliser import GyroSamples, Luma, Pose, PoseState, View
+from shared.geometry import Homography, Quad, transform
+from simulations.bench.stabiliser.lk_motion import (
     EDGE_PX,
     MINIMUM_POINTS,
     Mask,
@@ -33,7 +36,7 @@ from glasses.stabiliser.motion import (
     plausible,
     view_motion,
 )
-from shared.geometry import Homography, Quad, transform
+from simulations.bench.stabiliser.turns import turn_between
 
 WORKING_SIDE: Final = 640
 """Frames are halved (or more) until their longer side is near this: the tracker's cost is set by it, in pixels."""
@@ -61,6 +64,7 @@ LOST_AFTER_DOUBTS: Final = 3
 class _Region:
     """A followed region; coordinates are working pixels."""
 
+    frame_id: int
     keyframe: Plane
     quads: tuple[Quad, ...]
     corners: Points
@@ -71,10 +75,16 @@ class _Region:
     state: PoseState = PoseState.TRACKED
 
 
-class KeyframeLkStabiliser:
-    """Implements `glasses.stabiliser.Stabiliser` on one CPU thread."""
+class LkAnchorStabiliser:
+    """Implements `glasses.stabiliser.Stabiliser` on one CPU thread.
 
-    def __init__(self) -> None:
+    Args:
+        focal_px: focal length in frame pixels; None when it is not known, and the gyro is then not used.
+    """
+
+    def __init__(self, *, focal_px: float | None = None) -> None:
+        self._focal = focal_px
+        self._before = 0.0
         self._factor = 0
         self._regions: dict[int, _Region] = {}
         self._memory: deque[tuple[int, Plane]] = deque(maxlen=REMEMBERED_FRAMES)
@@ -84,33 +94,35 @@ class KeyframeLkStabiliser:
 
     # The seam ------------------------------------------------------------------------------------------
 
-    def observe(
-        self, frame_id: int, luma: npt.NDArray[np.uint8], captured: float, rotation: Homography | None = None
-    ) -> View:
+    def observe(self, frame_id: int, luma: Luma, captured: float, gyro: GyroSamples | None = None) -> View:
         """See `Stabiliser.observe`."""
         plane = self._working(luma)
+        before, self._before = self._before, captured
         if not self._memory:
             self._memory.append((frame_id, plane))
             return View(frame_id, captured, {})
         previous = self._memory[-1][1]
-        motion = view_motion(previous, plane, None if rotation is None else self._to_working(rotation))
+        guess: Homography | None = None
+        if gyro is not None and self._focal is not None:
+            height, width = luma.shape
+            guess = self._to_working(turn_between(gyro, before, captured, self._focal, (width, height)))
+        motion = view_motion(previous, plane, guess)
         self._memory.append((frame_id, plane))
         self._replayed.clear()
         self._advance(list(self._regions.values()), previous, plane, motion)
         poses = {region_id: self._pose(region) for region_id, region in self._regions.items()}
         return View(frame_id, captured, poses, None if motion is None else self._to_frame(motion))
 
-    def add(self, region_id: int, quads: Sequence[Quad], frame_id: int) -> Pose:
-        """See `Stabiliser.add`."""
+    def add(self, region_id: int, quads: Sequence[Quad], frame_id: int) -> None:
+        """See `Stabiliser.add`; the region is caught up with before this returns."""
         known = [index for index, (remembered, _) in enumerate(self._memory) if remembered == frame_id]
         if not known:
-            self._regions.pop(region_id, None)
-            return Pose(np.eye(3), PoseState.LOST, 0.0)
+            return
         keyframe = self._memory[known[0]][1]
         working = tuple(np.asarray((quad + 0.5) / self._factor - 0.5, dtype=np.float32) for quad in quads)
-        region = _Region(keyframe, working, self._corners(keyframe, working), np.eye(3))
+        region = _Region(frame_id, keyframe, working, self._corners(keyframe, working), np.eye(3))
         if len(region.corners) < MINIMUM_POINTS:
-            region.state = PoseState.PREDICTED
+            return
         self._regions[region_id] = region
         last = len(self._memory) - 1
         at = known[0]
@@ -121,7 +133,6 @@ class KeyframeLkStabiliser:
                 self._replayed[before_id, now_id] = view_motion(before, now, None)
             self._advance([region], before, now, self._replayed[before_id, now_id])
             at = then
-        return self._pose(region)
 
     def remove(self, region_id: int) -> None:
         """See `Stabiliser.remove`."""
@@ -129,7 +140,7 @@ class KeyframeLkStabiliser:
 
     # Between frame pixels and working pixels -------------------------------------------------------------
 
-    def _working(self, luma: npt.NDArray[np.uint8]) -> Plane:
+    def _working(self, luma: Luma) -> Plane:
         height, width = luma.shape
         if not self._factor:
             self._factor = max(1, round(max(height, width) / WORKING_SIDE))
@@ -154,7 +165,7 @@ class KeyframeLkStabiliser:
         return np.asarray(scaling @ homography @ np.linalg.inv(scaling), dtype=np.float64)
 
     def _pose(self, region: _Region) -> Pose:
-        return Pose(self._to_frame(region.homography), region.state, region.quality)
+        return Pose(self._to_frame(region.homography), region.state, region.quality, region.frame_id)
 
     # Steps -----------------------------------------------------------------------------------------------
 
