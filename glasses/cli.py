@@ -113,7 +113,12 @@ def _stabiliser(source: Source, settings: GlassesSettings, clock: Clock, stack: 
     """What follows the signs: nothing moves in a still picture; for everything else a process of its own."""
     if source.still:
         return StillStabiliser()
-    stabiliser = ProcessStabiliser(clock=clock, focal_px=lambda: source.focal_px, gyro_offset=settings.gyro_offset_s)
+    stabiliser = ProcessStabiliser(
+        clock=clock,
+        focal_px=lambda: source.focal_px,
+        gyro_offset=settings.gyro_offset_s,
+        readout_s=settings.readout_s,
+    )
     stack.callback(stabiliser.close)
     source.write_luma_to(stabiliser.buffer)
     return stabiliser

@@ -38,6 +38,7 @@ class GlassesSettings(TierSettings):
         detect_longest_side_live: the same for live frames: fewer pixels, so that a detection takes about 0.1 s.
         detector_threads: threads of the detector.
         gyro_offset_s: added to the gyro's times to get the camera's clock.
+        readout_s: from the exposure of the camera's first row to that of the last; 0 for a global shutter.
         minimum_line_height: lower lines are counted, not sent: no recogniser reads below about 12 px.
         strip_height: strips are scaled down (never up) to this height; the recognisers see 48 px.
         strip_margin: margin around a line, as a share of its height.
@@ -76,6 +77,7 @@ class GlassesSettings(TierSettings):
     detect_longest_side_live: Annotated[int, Field(ge=320, le=2048)] = 960
     detector_threads: Annotated[int, Field(ge=1, le=16)] = 1
     gyro_offset_s: Annotated[float, Field(ge=-0.2, le=0.2)] = 0.0
+    readout_s: Annotated[float, Field(ge=0, le=0.1)] = 0.0
     minimum_line_height: Positive = 10.0
     strip_height: Annotated[int, Field(ge=32, le=128)] = 64
     strip_margin: Annotated[float, Field(ge=0, le=1)] = 0.2

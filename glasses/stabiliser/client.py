@@ -76,17 +76,24 @@ class ProcessStabiliser:
         clock: source of time.
         focal_px: asked once, when the first frame comes: the focal length in pixels of the frame, None when unknown.
         gyro_offset: seconds to add to the gyro's times to get the frames' clock.
+        readout_s: seconds from the first row's exposure to the last one's; 0 for a global shutter.
 
     Raises:
         StabiliserDown: the process cannot be started.
     """
 
     def __init__(
-        self, *, clock: Clock, focal_px: Callable[[], float | None] = lambda: None, gyro_offset: float = 0.0
+        self,
+        *,
+        clock: Clock,
+        focal_px: Callable[[], float | None] = lambda: None,
+        gyro_offset: float = 0.0,
+        readout_s: float = 0.0,
     ) -> None:
         self._clock = clock
         self._focal = focal_px
         self._offset = gyro_offset
+        self._readout = readout_s
         self._geometry: FrameGeometry | None = None
         self._regions: dict[int, _Region] = {}
         self._place = 0
@@ -143,7 +150,8 @@ class ProcessStabiliser:
             self._inputs.fill(0)
         self._frames, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         focal = self._focal()
-        head = BEGIN.pack(geometry.width, geometry.height, -1.0 if focal is None else focal, self._offset)
+        known = -1.0 if focal is None else focal
+        head = BEGIN.pack(geometry.width, geometry.height, known, self._offset, self._readout)
         with theirs:
             socket.send_fds(self._control, [head], [*self._descriptors, theirs.fileno()])
         self._geometry = geometry

@@ -34,6 +34,8 @@ SURVEY_EVERY: Final = 3
 """Frames between two surveys for the mapper."""
 SOFT: Final = (3, 3)
 """Size of the blur, pixels of level 2."""
+GYRO_NOW_S: Final = 0.0075
+"""How far back the gyro's readings tell how fast the head turns now: a reading or two at 200 Hz."""
 GENERATIONS: Final = 4096
 """Removed regions whose removal is remembered: the mapper may still be at work on them."""
 CUT_S: Final = 0.5
@@ -48,15 +50,21 @@ class FramePath:
         memory: shared with the mapper.
         focal_px: focal length in pixels of the frame; None when it is not known, and the gyro is then not used.
         gyro_offset: seconds to add to the gyro's times to get the frames' clock.
+        readout_s: seconds from the first row's exposure to the last one's; 0 for a global shutter.
     """
 
-    def __init__(self, memory: Memory, *, focal_px: float | None = None, gyro_offset: float = 0.0) -> None:
+    def __init__(
+        self, memory: Memory, *, focal_px: float | None = None, gyro_offset: float = 0.0, readout_s: float = 0.0
+    ) -> None:
         self._memory = memory
         self._geometry: FrameGeometry = memory.geometry
         self._focal_known = focal_px is not None
         focal = DEFAULT_FOCAL_SHARE * self._geometry.width if focal_px is None else focal_px
         self._focal = focal / self._geometry.factor
         self._gyro = GyroBuffer(gyro_offset)
+        self._readout = readout_s
+        self._turning = np.zeros(3)
+        self._skew = np.eye(3)
         self._number = int(memory.ring.number.max())
         self._previous = self._number % REMEMBERED_FRAMES if self._number >= 0 else -1
         self._survey = 0
@@ -152,7 +160,26 @@ class FramePath:
         self._last[:] = self._rotation
         height, width = ring.half[place].shape
         view_homography(self._rotation, self._focal, width, height, ring.motion[place])
+        if self._readout:
+            before_skew = self._skew
+            self._skew = self._skew_of(captured, captured - before, by_gyro)
+            ring.motion[place] = self._skew @ ring.motion[place] @ np.linalg.inv(before_skew)
         return bool(by_gyro or match > KNOWN)
+
+    def _skew_of(self, captured: float, interval: float, by_gyro: bool) -> Homography:
+        """What a rolling shutter does to the picture of a turning head, working pixels: each row is seen earlier or
+        later than the middle one, and so shifted by how far the head turns in that time."""
+        turned = np.asarray(cv2.Rodrigues(self._rotation)[0].ravel() / interval, np.float64)
+        # The rotation between two frames is that of half a frame ago.
+        now = 1.5 * turned - 0.5 * self._turning
+        self._turning = turned
+        if by_gyro and self._gyro.rotation(captured - GYRO_NOW_S, captured, self._by_gyro):
+            now = np.asarray(cv2.Rodrigues(self._by_gyro)[0].ravel() / GYRO_NOW_S, np.float64)
+        height = self._geometry.sizes[0][1]
+        a_row = self._readout / height * self._focal
+        right, down = a_row * now[1], -a_row * now[0]
+        middle = (height - 1) / 2
+        return np.array([[1, right, -right * middle], [0, 1 + down, -down * middle], [0, 0, 1.0]])
 
     def _poses(self) -> Iterator[tuple[int, Pose]]:
         height, width = self._memory.ring.half.shape[1:]

@@ -30,14 +30,21 @@ class InlineStabiliser:
     Args:
         focal_px: focal length in pixels of the frame; None when it is not known, and the gyro is then not used.
         gyro_offset: seconds to add to the gyro's times.
+        readout_s: see `FramePath`.
         mapper_by_caller: the caller runs the mapper itself, between two frames, so that it can time `observe` alone.
     """
 
     def __init__(
-        self, *, focal_px: float | None = None, gyro_offset: float = 0.0, mapper_by_caller: bool = False
+        self,
+        *,
+        focal_px: float | None = None,
+        gyro_offset: float = 0.0,
+        readout_s: float = 0.0,
+        mapper_by_caller: bool = False,
     ) -> None:
         self._focal = focal_px
         self._offset = gyro_offset
+        self._readout = readout_s
         self._by_caller = mapper_by_caller
         self._path: FramePath | None = None
         self._mapper: Mapper | None = None
@@ -51,7 +58,9 @@ class InlineStabiliser:
             if getattr(luma, "ndim", 0) != 2:
                 raise FrameRefused("a frame must be an array of two dimensions")
             memory = Memory(FrameGeometry.of(luma.shape[1], luma.shape[0]))
-            self._path = FramePath(memory, focal_px=self._focal, gyro_offset=self._offset)
+            self._path = FramePath(
+                memory, focal_px=self._focal, gyro_offset=self._offset, readout_s=self._readout
+            )
             self._mapper = Mapper(memory, focal_px=self._focal)
         if not self._by_caller:
             self.run_mapper()

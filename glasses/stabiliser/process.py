@@ -49,8 +49,8 @@ from shared.errors import StabiliserError
 
 INPUTS: Final = 4
 """Frames the input memory has room for."""
-BEGIN: Final = struct.Struct("<iidd")
-"""Width, height, focal length (negative when it is not known), gyro offset. Three descriptors come with it: the
+BEGIN: Final = struct.Struct("<iiddd")
+"""Width, height, focal length (negative when it is not known), gyro offset, readout time. Three descriptors come with it: the
 frames, the memory, the socket to the firmware."""
 RESTARTED: Final = struct.Struct("<qi")
 """Epoch, wait status of the child that died."""
@@ -73,6 +73,7 @@ class _Setting:
     geometry: FrameGeometry
     focal_px: float | None
     gyro_offset: float
+    readout_s: float
     inputs: mmap.mmap
     memory: mmap.mmap
     firmware: socket.socket
@@ -82,7 +83,9 @@ def _frame_path(setting: _Setting, mapper: socket.socket, epoch: int) -> None:
     """Body of the frame path's process; returns when the firmware has gone."""
     geometry = setting.geometry
     memory = Memory(geometry, memoryview(setting.memory))
-    path = FramePath(memory, focal_px=setting.focal_px, gyro_offset=setting.gyro_offset)
+    path = FramePath(
+        memory, focal_px=setting.focal_px, gyro_offset=setting.gyro_offset, readout_s=setting.readout_s
+    )
     inputs = np.frombuffer(setting.inputs, np.uint8, input_bytes(geometry)).reshape(
         INPUTS, geometry.height, geometry.width
     )
@@ -186,12 +189,13 @@ class Parent:
         data, descriptors, _, _ = socket.recv_fds(self._control, BEGIN.size, 3)
         if not data:
             return 0
-        width, height, focal, offset = BEGIN.unpack(data)
+        width, height, focal, offset, readout = BEGIN.unpack(data)
         geometry = FrameGeometry.of(width, height)
         setting = _Setting(
             geometry,
             None if focal < 0 else focal,
             offset,
+            readout,
             mmap.mmap(descriptors[0], input_bytes(geometry)),
             mmap.mmap(descriptors[1], memory_bytes(geometry)),
             socket.socket(fileno=descriptors[2]),

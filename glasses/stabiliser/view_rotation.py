@@ -266,6 +266,7 @@ def view_rotation(
             best = correlation
             copy(tried, rotation)
     copy(rotation, candidate)
+    best = _sample(now, focal, points, count, candidate)
     refined = _refine(now, focal, points, count, rotation, m)
     if refined < best - WORSE:
         copy(candidate, rotation)

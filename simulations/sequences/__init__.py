@@ -59,6 +59,11 @@ class Sequence(Protocol):
     name: str
     seed: int
 
+    @property
+    def readout_s(self) -> float:
+        """Seconds from the exposure of the first row to that of the last; 0 for a global shutter."""
+        ...
+
     def __len__(self) -> int:
         """Number of frames."""
         ...

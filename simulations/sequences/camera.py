@@ -36,8 +36,6 @@ STEEPEST: Final = 2.0
 """Squared tangent of the angle to the axis beyond which the lens is taken to bend no further: the polynomial of the
 lens would fold over there, far outside the frame."""
 NOISE_MARGIN: Final = 256
-NO_SECOND_MAP: Final = np.empty(0, np.float32)
-"""For cv2.remap, whose map has both coordinates in one."""
 
 
 @dataclass(frozen=True)
@@ -244,9 +242,11 @@ class Painter:
         coarse = np.clip(coarse, -1e5, 1e5).astype(np.float32)
         fine = cv2.resize(coarse, (len(columns) * KNOT_PX, len(rows) * KNOT_PX), interpolation=cv2.INTER_LINEAR)
         x, y = x0 - int(columns[0]) * KNOT_PX, y0 - int(rows[0]) * KNOT_PX
-        part = np.asarray(fine[y : y + y1 - y0, x : x + x1 - x0], np.float32)
+        part = fine[y : y + y1 - y0, x : x + x1 - x0]
+        # Two maps, not one with two channels: OpenCV 5.0 misreads the latter when the second map is an empty array.
+        across, down = (np.ascontiguousarray(part[..., axis], np.float32) for axis in (0, 1))
         return [
-            np.asarray(cv2.remap(plane, part, NO_SECOND_MAP, cv2.INTER_LINEAR, borderMode=border), np.uint8)
+            np.asarray(cv2.remap(plane, across, down, cv2.INTER_LINEAR, borderMode=border), np.uint8)
             for plane in planes
         ]
 

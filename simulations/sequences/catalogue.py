@@ -80,6 +80,11 @@ class WorldSequence:
         self.trajectory: Trajectory = recipe.move(HeadMotion(self._rng(1)).stand()).trajectory()
         self._gyro = Gyro(lambda times: self.trajectory.at(times)[0], self._rng(2), LEAD_S + count / FRAME_RATE)
 
+    @property
+    def readout_s(self) -> float:
+        """Seconds from the exposure of the first row to that of the last."""
+        return self.camera.readout_s
+
     def _rng(self, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, zlib.crc32(self.name.encode()), purpose])
 

@@ -22,7 +22,7 @@ from glasses.stabiliser import GyroSamples, Luma, Pose, PoseState, View
 from shared.errors import InputError, RegionRefused, UsageError
 from shared.geometry import Quad
 from simulations.bench.stabiliser import clips, command, contrib, contrib_worker
-from simulations.bench.stabiliser.contenders import CONTENDERS, Contender, GyroOnly, Stale, named
+from simulations.bench.stabiliser.contenders import CONTENDERS, CameraFacts, Contender, GyroOnly, Stale, named
 from simulations.bench.stabiliser.late import late_figures, late_readings
 from simulations.bench.stabiliser.measures import (
     Figures,
@@ -96,11 +96,11 @@ class Shifting:
         self.quads[region_id] = tuple(quads)
 
     def remove(self, region_id: int) -> None:
-        self.added.pop(region_id, None)
+        self.added.pop(region_id, CameraFacts())
 
 
 def _contender(stabiliser: Any, **options: Any) -> Contender:
-    return Contender("fake", "a fake", lambda focal_px: nullcontext(stabiliser), **options)
+    return Contender("fake", "a fake", lambda camera: nullcontext(stabiliser), **options)
 
 
 # Figures of known numbers -------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_seeds_are_joined_by_medians_and_the_worst_maximum() -> None:
 
 
 def test_a_perfect_contender_has_no_error() -> None:
-    figures = measure(play(_frames(20), _contender(Shifting()), None))
+    figures = measure(play(_frames(20), _contender(Shifting()), CameraFacts()))
     assert figures.samples == 3 * 19
     assert figures.error_p95 == pytest.approx(0, abs=1e-3)
     assert figures.under_4 == 1
@@ -241,26 +241,26 @@ def test_a_perfect_contender_has_no_error() -> None:
 
 
 def test_a_wrong_contender_has_its_error_and_is_sure_and_wrong() -> None:
-    figures = measure(play(_frames(20), _contender(Shifting(offset=12)), None))
+    figures = measure(play(_frames(20), _contender(Shifting(offset=12)), CameraFacts()))
     assert figures.error_median == pytest.approx(12, abs=1e-3)
     assert figures.under_5 == 0
     assert figures.wrong == 1
 
 
 def test_drift_shows_as_jitter() -> None:
-    figures = measure(play(_frames(20), _contender(Shifting(drift=0.25)), None))
+    figures = measure(play(_frames(20), _contender(Shifting(drift=0.25)), CameraFacts()))
     assert figures.jitter == pytest.approx(0.25, abs=1e-3)
 
 
 def test_lost_frames_of_visible_signs_are_misses() -> None:
-    figures = measure(play(_frames(21), _contender(Shifting(lost=range(11, 16))), None))
+    figures = measure(play(_frames(21), _contender(Shifting(lost=range(11, 16))), CameraFacts()))
     assert figures.under_4 == pytest.approx(0.75)
     assert figures.wrong == 0
 
 
 def test_a_sign_that_appears_is_added_late_with_its_quads_of_then_and_counts_after_a_while() -> None:
     stabiliser = Shifting()
-    recording = play(_frames(40, {2: set(range(8))}), _contender(stabiliser), None)
+    recording = play(_frames(40, {2: set(range(8))}), _contender(stabiliser), CameraFacts())
     assert stabiliser.added == {1: (0, 0), 2: (8, 8 + DETECTION_FRAMES)}
     np.testing.assert_array_equal(stabiliser.quads[2][0], SIGNS[2][0] + STEP * 8)
     assert np.flatnonzero(recording.tracks[2].measured)[0] == 8 + DETECTION_FRAMES + SETTLE_FRAMES
@@ -270,7 +270,7 @@ def test_a_sign_that_appears_is_added_late_with_its_quads_of_then_and_counts_aft
 
 def test_who_cannot_go_back_is_given_the_newest_frame() -> None:
     stabiliser = Shifting()
-    recording = play(_frames(40, {2: set(range(8)) | {13, 14}}), _contender(stabiliser, goes_back=False), None)
+    recording = play(_frames(40, {2: set(range(8)) | {13, 14}}), _contender(stabiliser, goes_back=False), CameraFacts())
     assert stabiliser.added[2] == (15, 15)
     np.testing.assert_array_equal(stabiliser.quads[2][0], SIGNS[2][0] + STEP * 15)
     assert measure(recording).error_p95 == pytest.approx(0, abs=1e-3)
@@ -278,7 +278,7 @@ def test_who_cannot_go_back_is_given_the_newest_frame() -> None:
 
 def test_each_line_can_be_a_region_of_its_own() -> None:
     stabiliser = Shifting()
-    figures = measure(play(_frames(20), _contender(stabiliser, per_line=True), None))
+    figures = measure(play(_frames(20), _contender(stabiliser, per_line=True), CameraFacts()))
     assert len(stabiliser.added) == 3
     assert all(len(quads) == 1 for quads in stabiliser.quads.values())
     assert figures.samples == 3 * 19
@@ -287,7 +287,7 @@ def test_each_line_can_be_a_region_of_its_own() -> None:
 
 def test_a_hidden_sign_is_no_sample_and_its_return_is_timed() -> None:
     frames = _frames(40, {1: set(range(10, 20))})
-    figures = measure(play(frames, _contender(Shifting(lost=range(18, 23))), None))
+    figures = measure(play(frames, _contender(Shifting(lost=range(18, 23))), CameraFacts()))
     assert figures.samples == 2 * 29 + 39
     assert figures.recovery_max == pytest.approx(3 / FRAME_RATE)
 
@@ -302,7 +302,7 @@ class Refusing(Shifting):
 
 
 def test_a_refused_sign_is_missed() -> None:
-    figures = measure(play(_frames(20), _contender(Refusing()), None))
+    figures = measure(play(_frames(20), _contender(Refusing()), CameraFacts()))
     assert figures.refused == 1
     assert figures.under_4 == pytest.approx(1 / 3)
 
@@ -320,7 +320,7 @@ class Working(Shifting):
 
 def test_work_beside_the_frame_path_is_counted_apart() -> None:
     stabiliser = Working()
-    figures = measure(play(_frames(10), _contender(stabiliser), None))
+    figures = measure(play(_frames(10), _contender(stabiliser), CameraFacts()))
     assert stabiliser.worked == 10
     assert figures.worker_mean == pytest.approx(2)
     assert figures.counters == {"split": 4}
@@ -334,7 +334,7 @@ class OtherProcess(Shifting):
 
 
 def test_a_contender_in_another_process_is_timed_by_itself() -> None:
-    figures = measure(play(_frames(10), _contender(OtherProcess()), None))
+    figures = measure(play(_frames(10), _contender(OtherProcess()), CameraFacts()))
     assert (figures.cpu_max, figures.wall_max) == pytest.approx((7, 9))
 
 
@@ -347,8 +347,8 @@ def test_the_gyro_is_only_for_those_that_take_it() -> None:
             return super().observe(frame_id, luma, captured, gyro)
 
     stabiliser = Listening()
-    play(_frames(3), _contender(stabiliser), None)
-    play(_frames(2), _contender(stabiliser, gyro=True), None)
+    play(_frames(3), _contender(stabiliser), CameraFacts())
+    play(_frames(2), _contender(stabiliser, gyro=True), CameraFacts())
     assert stabiliser.heard == [False] * 3 + [True] * 2
 
 
@@ -356,7 +356,7 @@ def test_the_gyro_is_only_for_those_that_take_it() -> None:
 
 
 def test_late_readings_are_where_the_contender_puts_them_when_they_appear() -> None:
-    readings = late_readings(_frames(100), _contender(Shifting(drift=0.5)), None, 0.5)
+    readings = late_readings(_frames(100), _contender(Shifting(drift=0.5)), CameraFacts(), 0.5)
     assert len(readings) == 6
     assert all(reading.frames == 1 for reading in readings)
     # 15 frames late, and one more to appear in.
@@ -364,20 +364,20 @@ def test_late_readings_are_where_the_contender_puts_them_when_they_appear() -> N
 
 
 def test_without_correction_a_late_reading_is_off_by_what_the_view_moved() -> None:
-    figures = late_figures(late_readings(_frames(100), _contender(Stale()), None, 1.0))
+    figures = late_figures(late_readings(_frames(100), _contender(Stale()), CameraFacts(), 1.0))
     assert figures.error_median == pytest.approx(31 * float(np.hypot(*STEP)), abs=1e-2)
     assert figures.under_4 == 0
 
 
 def test_a_late_reading_that_never_appears_is_a_miss() -> None:
-    figures = late_figures(late_readings(_frames(100), _contender(Shifting(lost=range(100))), None, 0.2))
+    figures = late_figures(late_readings(_frames(100), _contender(Shifting(lost=range(100))), CameraFacts(), 0.2))
     assert figures.count > 0
     assert figures.error_median == math.inf
     assert figures.frames_max == math.inf
 
 
 def test_a_sign_that_is_not_in_sight_then_and_now_is_no_late_reading() -> None:
-    readings = late_readings(_frames(100, {1: set(range(0, 100, 10))}), _contender(Shifting()), None, 0.5)
+    readings = late_readings(_frames(100, {1: set(range(0, 100, 10))}), _contender(Shifting()), CameraFacts(), 0.5)
     assert len(readings) == 3
 
 
@@ -412,12 +412,12 @@ def _results() -> Results:
     good, bad = _contender(Shifting()), _contender(Shifting(offset=12), gyro=True)
     results = Results("a machine", (1,), 1.0, skipped={"KCF": "not <here>"})
     for contender in (good, bad):
-        recording = play(_frames(40, {1: set(range(10, 20))}), contender, None)
+        recording = play(_frames(40, {1: set(range(10, 20))}), contender, CameraFacts())
         results.rows.append(
             Row("read", contender.name, f"gyro {contender.gyro}", contender.gyro, measure(recording), "spared")
         )
         results.series.append(series_of(recording, "read", contender.name, contender.title, 1))
-    readings = late_readings(_frames(100), bad, None, 2.0)
+    readings = late_readings(_frames(100), bad, CameraFacts(), 2.0)
     results.late.append(LateRow("read", "fake", "late", 2.0, late_figures(readings)))
     return results
 
@@ -471,7 +471,7 @@ def test_the_page_needs_nothing_else_and_its_plots_are_well_formed() -> None:
 
 def test_the_error_over_time_is_infinite_where_signs_are_lost_and_nothing_where_none_is_visible() -> None:
     hidden = {1: set(range(5, 8)), 2: set(range(5, 8))}
-    recording = play(_frames(12, hidden), _contender(Shifting(lost=[9])), None)
+    recording = play(_frames(12, hidden), _contender(Shifting(lost=[9])), CameraFacts())
     error = series_of(recording, "read", "fake", "a fake", 1).error
     assert math.isnan(error[6])
     assert math.isinf(error[9])
@@ -661,7 +661,7 @@ def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_figures_of_a_clip_are_a_table(video: Path) -> None:
-    results = clips.run(video, ["10,10,90,10,90,40,10,40"], [_contender(ThereAndBack(11))], math.inf, None)
+    results = clips.run(video, ["10,10,90,10,90,40,10,40"], [_contender(ThereAndBack(11))], math.inf, CameraFacts())
     assert "| a fake |" in clips.markdown(results)
     json.dumps(clips.as_json(results), allow_nan=False)
 

@@ -27,7 +27,7 @@ from glasses.stabiliser import GyroSamples, Luma
 from shared.errors import InputError, UsageError
 from shared.geometry import ImageBgr, Quad
 from shared.layout import group_signs
-from simulations.bench.stabiliser.contenders import Contender, WithWorker
+from simulations.bench.stabiliser.contenders import CameraFacts, Contender, WithWorker
 from simulations.bench.stabiliser.measures import percentile
 from simulations.bench.stabiliser.play import Cast, Floor, no_garbage_collection, observe
 from simulations.bench.stabiliser.results import machine_line, without_nan
@@ -206,7 +206,7 @@ def there_and_back(
     cpu, floor = np.zeros(len(path)), np.zeros(len(path))
     silence = GyroSamples(np.empty(0), np.empty((0, 3)))
     cast, floors = Cast(contender), Floor()
-    with contender.make(None) as stabiliser, no_garbage_collection():
+    with contender.make(CameraFacts()) as stabiliser, no_garbage_collection():
         for step, index in enumerate(path):
             if isinstance(stabiliser, WithWorker):
                 stabiliser.run_mapper()

@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import StorageError, UsageError
-from simulations.bench.stabiliser.contenders import CONTENDERS, LATE_NAMES, ONLY_LATE, OURS_WITH_GYRO, Contender, named
+from simulations.bench.stabiliser.contenders import (
+    CONTENDERS,
+    LATE_NAMES,
+    ONLY_LATE,
+    OURS_WITH_GYRO,
+    CameraFacts,
+    Contender,
+    named,
+)
 from simulations.bench.stabiliser.late import LAGS_S, Reading, late_figures, late_readings
 from simulations.bench.stabiliser.measures import Figures, measure, over_seeds
 from simulations.bench.stabiliser.page import page
@@ -142,21 +150,23 @@ def run(plan: Plan) -> Results:
         readings: dict[tuple[str, float], list[Reading]] = {}
         for number, seed in enumerate(plan.seeds):
             with _progress(f"{name}, seed {seed}: drawing"):
-                frames = list(sequence(name, seed, plan.seconds).frames())
+                taken = sequence(name, seed, plan.seconds)
+                frames = list(taken.frames())
+                camera = CameraFacts(FOCAL_PX, taken.readout_s)
             for contender in (*contenders, *late):
-                warm.up(frames, contender, FOCAL_PX)
+                warm.up(frames, contender, camera)
             for contender in contenders:
                 if contender.limit is not None and number >= contender.limit.seeds:
                     continue
                 with _progress(f"{name}, seed {seed}: {contender.title}"):
-                    recording = play(_limited(frames, contender), contender, FOCAL_PX)
+                    recording = play(_limited(frames, contender), contender, camera)
                 figures[contender.name].append(measure(recording))
                 if number == 0:
                     results.series.append(series_of(recording, name, contender.name, contender.title, seed))
             for contender in late:
                 with _progress(f"{name}, seed {seed}: late readings, {contender.title}"):
                     for lag in LAGS_S:
-                        found = late_readings(frames, contender, FOCAL_PX, lag)
+                        found = late_readings(frames, contender, camera, lag)
                         readings.setdefault((contender.name, lag), []).extend(found)
         for contender in contenders:
             joined = over_seeds(figures[contender.name])

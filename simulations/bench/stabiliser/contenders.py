@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
@@ -58,8 +58,7 @@ class Contender:
     Attributes:
         name: on the command line.
         title: in the tables.
-        make: a new instance for a camera of this focal length in pixels (None: not known); a context manager, for it
-            may hold a process.
+        make: a new instance for such a camera; a context manager, for it may hold a process.
         gyro: whether it is given the readings of the gyro.
         goes_back: whether `add` takes a frame from earlier on; else regions are added in the newest frame.
         per_line: whether each line is a region of its own.
@@ -70,13 +69,26 @@ class Contender:
 
     name: str
     title: str
-    make: Callable[[float | None], AbstractContextManager[Stabiliser]]
+    make: Callable[[CameraFacts], AbstractContextManager[Stabiliser]]
     gyro: bool = False
     goes_back: bool = True
     per_line: bool = False
     limit: Limit | None = None
     prepare: Callable[[], None] = lambda: None
     missing: Callable[[], str] = lambda: ""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraFacts:
+    """What the maker of the glasses knows about their camera.
+
+    Attributes:
+        focal_px: focal length in pixels of the frames; None when it is not known.
+        readout_s: from the exposure of the first row to that of the last.
+    """
+
+    focal_px: float | None = None
+    readout_s: float = 0.0
 
 
 class Stale:
@@ -140,11 +152,11 @@ class GyroOnly:
         self._regions.pop(region_id, None)
 
 
-def _ours(focal_px: float | None) -> AbstractContextManager[Stabiliser]:
+def _ours(camera: CameraFacts) -> AbstractContextManager[Stabiliser]:
     # Imported when it is needed: its kernels are compiled or loaded then.
     from glasses.stabiliser.inline import InlineStabiliser
 
-    return nullcontext(InlineStabiliser(focal_px=focal_px, mapper_by_caller=True))
+    return nullcontext(InlineStabiliser(focal_px=camera.focal_px, readout_s=camera.readout_s, mapper_by_caller=True))
 
 
 def _warm() -> None:
@@ -157,7 +169,7 @@ def _contrib(kind: str, title: str) -> Contender:
     return Contender(
         kind,
         title,
-        lambda focal_px: contrib.ContribStabiliser(kind),
+        lambda camera: contrib.ContribStabiliser(kind),
         goes_back=False,
         per_line=True,
         limit=Limit(1, 5.0),
@@ -169,17 +181,22 @@ OURS_WITH_GYRO: Final = "ours-gyro"
 OURS: Final = "ours"
 CONTENDERS: Final = (
     Contender(OURS_WITH_GYRO, "ours with gyro", _ours, gyro=True, prepare=_warm),
-    Contender(OURS, "ours without gyro", lambda focal_px: _ours(None), prepare=_warm),
-    Contender("lk", "LK + keyframe anchor", lambda focal: nullcontext(LkAnchorStabiliser(focal_px=focal)), gyro=True),
-    Contender("orb", "ORB in every frame", lambda focal_px: nullcontext(OrbStabiliser()), limit=Limit(1, 5.0)),
+    Contender(OURS, "ours without gyro", lambda camera: _ours(replace(camera, focal_px=None)), prepare=_warm),
+    Contender(
+        "lk",
+        "LK + keyframe anchor",
+        lambda camera: nullcontext(LkAnchorStabiliser(focal_px=camera.focal_px)),
+        gyro=True,
+    ),
+    Contender("orb", "ORB in every frame", lambda camera: nullcontext(OrbStabiliser()), limit=Limit(1, 5.0)),
     _contrib("kcf", "KCF, a box a line"),
     _contrib("csrt", "CSRT, a box a line"),
     _contrib("medianflow", "MedianFlow, a box a line"),
 )
 """Who takes part in the main table."""
 ONLY_LATE: Final = (
-    Contender("stale", "no correction", lambda focal_px: nullcontext(Stale())),
-    Contender("gyro-only", "gyro only", lambda focal_px: nullcontext(GyroOnly(focal_px)), gyro=True),
+    Contender("stale", "no correction", lambda camera: nullcontext(Stale())),
+    Contender("gyro-only", "gyro only", lambda camera: nullcontext(GyroOnly(camera.focal_px)), gyro=True),
 )
 """What late readings are compared with besides."""
 LATE_NAMES: Final = (OURS_WITH_GYRO, OURS, "lk", "stale", "gyro-only")

@@ -15,7 +15,7 @@ import numpy as np
 
 from glasses.stabiliser import View
 from shared.geometry import Quad
-from simulations.bench.stabiliser.contenders import Contender, WithWorker
+from simulations.bench.stabiliser.contenders import CameraFacts, Contender, WithWorker
 from simulations.bench.stabiliser.measures import CLOSE_PX, percentile, share
 from simulations.bench.stabiliser.play import Cast, no_garbage_collection, observe
 from simulations.sequences import FRAME_RATE, SequenceFrame
@@ -79,7 +79,7 @@ class _Waiting:
 
 
 def late_readings(
-    frames: Sequence[SequenceFrame], contender: Contender, focal_px: float | None, lag_s: float
+    frames: Sequence[SequenceFrame], contender: Contender, camera: CameraFacts, lag_s: float
 ) -> list[Reading]:
     """Play frames to a new instance of a contender and hand it readings that are `lag_s` seconds old."""
     lag = round(lag_s * FRAME_RATE)
@@ -87,7 +87,7 @@ def late_readings(
     waiting: list[_Waiting] = []
     readings: list[Reading] = []
     number = 0
-    with contender.make(focal_px) as stabiliser, no_garbage_collection():
+    with contender.make(camera) as stabiliser, no_garbage_collection():
         for index, frame in enumerate(frames):
             if isinstance(stabiliser, WithWorker):
                 stabiliser.run_mapper()

@@ -1,6 +1,7 @@
 """Plays a sequence to one contender and records what it says.
 
-Signs visible in the first frame are added with their true quads at once; one that becomes visible later is added
+Signs visible in the first frame are added with their true quads at once. One that becomes visible later is found in the
+first frame in which it moves slowly enough to be read (`READABLE_PX`: nobody detects text in motion blur), is added
 `DETECTION_FRAMES` later with its quads of then, as a detector beside the frame path would do it, and counts from
 `SETTLE_FRAMES` after that. Nothing is ever added again, and nobody is told which signs lie on one plane.
 """
@@ -20,7 +21,7 @@ import numpy as np
 from glasses.stabiliser import Luma, PoseState, Stabiliser, View
 from shared.errors import RegionRefused
 from shared.geometry import Homography, Quad
-from simulations.bench.stabiliser.contenders import Contender, SelfTimed, WithWorker
+from simulations.bench.stabiliser.contenders import CameraFacts, Contender, SelfTimed, WithWorker
 from simulations.bench.stabiliser.measures import Recording, RegionTrack
 from simulations.sequences import FRAME_RATE, SequenceFrame
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 DETECTION_FRAMES: Final = 5
 SETTLE_FRAMES: Final = 10
+READABLE_PX: Final = 8.0
+"""Pixels from one frame to the next: at 30 frames a second and 10 ms of exposure, a blur of 2.4 px."""
 WARM_FRAMES: Final = 15
 LINES_PER_REGION: Final = 1000
 """Where each line is a region of its own, its number is the sign's times this, plus the line's."""
@@ -171,14 +174,22 @@ class _Records:
                     track.offsets[index, line] = label - there
 
 
-def play(frames: Sequence[SequenceFrame], contender: Contender, focal_px: float | None) -> Recording:
+def _at_rest(before: SequenceFrame, now: SequenceFrame, sign: int) -> bool:
+    """Whether a sign moved slowly enough from one frame to the next to be read."""
+    if sign not in before.regions:
+        return False
+    pairs = zip(before.regions[sign].lines, now.regions[sign].lines, strict=True)
+    return max(float(np.linalg.norm(here - there, axis=1).max()) for there, here in pairs) <= READABLE_PX
+
+
+def play(frames: Sequence[SequenceFrame], contender: Contender, camera: CameraFacts) -> Recording:
     """Play frames to a new instance of a contender."""
     count = len(frames)
     cpu, wall, floor, worker = (np.zeros(count) for _ in range(4))
     records, floors, cast = _Records(frames), Floor(), Cast(contender)
     counted_from: dict[int, int] = {}
     first_seen: dict[int, int] = {}
-    with contender.make(focal_px) as stabiliser, no_garbage_collection():
+    with contender.make(camera) as stabiliser, no_garbage_collection():
         for index, frame in enumerate(frames):
             if isinstance(stabiliser, WithWorker):
                 worker[index] = stabiliser.run_mapper()
@@ -189,7 +200,7 @@ def play(frames: Sequence[SequenceFrame], contender: Contender, focal_px: float 
             cpu[index], wall[index] = times.cpu, times.wall
             records.note(index, frame, view, cast, counted_from)
             for sign, truth in frame.regions.items():
-                if truth.visible:
+                if truth.visible and (index == 0 or _at_rest(frames[index - 1], frame, sign)):
                     first_seen.setdefault(sign, index)
             for sign, seen in first_seen.items():
                 delay = DETECTION_FRAMES if seen else 0
@@ -213,9 +224,9 @@ class Warm:
     def __init__(self) -> None:
         self._done: set[str] = set()
 
-    def up(self, frames: Sequence[SequenceFrame], contender: Contender, focal_px: float | None) -> None:
+    def up(self, frames: Sequence[SequenceFrame], contender: Contender, camera: CameraFacts) -> None:
         """Play a few frames to an instance that is thrown away."""
         if contender.name not in self._done:
             contender.prepare()
-            play(frames[:WARM_FRAMES], contender, focal_px)
+            play(frames[:WARM_FRAMES], contender, camera)
             self._done.add(contender.name)
