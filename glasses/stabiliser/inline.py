@@ -58,9 +58,7 @@ class InlineStabiliser:
             if getattr(luma, "ndim", 0) != 2:
                 raise FrameRefused("a frame must be an array of two dimensions")
             memory = Memory(FrameGeometry.of(luma.shape[1], luma.shape[0]))
-            self._path = FramePath(
-                memory, focal_px=self._focal, gyro_offset=self._offset, readout_s=self._readout
-            )
+            self._path = FramePath(memory, focal_px=self._focal, gyro_offset=self._offset, readout_s=self._readout)
             self._mapper = Mapper(memory, focal_px=self._focal)
         if not self._by_caller:
             self.run_mapper()

@@ -16,7 +16,7 @@ TRACKED: Final = 0
 PREDICTED: Final = 1
 LOST: Final = 2
 
-LOST_AFTER: Final = 15
+LOST_AFTER: Final = 24
 """Frames a plane may go unmeasured before it is lost."""
 REFOUND_MATCH: Final = 0.7
 """Correlation at which a plane that was lost is taken for found: there are many places to be wrong at."""
@@ -35,6 +35,8 @@ JUMP_FRAMES: Final = 8
 """… for so many frames."""
 OUTSIDE_PX: Final = 20.0
 """A plane whose middle is further out of the frame than this is not looked for."""
+OUTSIDE_SLOWER: Final = 4
+"""Frames out of view that count as one without a measurement."""
 RETRIES: Final = 4
 """Second attempts in one frame, for all planes together."""
 LOST_TRIES: Final = 4
@@ -283,6 +285,7 @@ def step(
             continue
         x, y = _middle(carried, shapes.hull[k])
         within = -OUTSIDE_PX < x < width + OUTSIDE_PX and -OUTSIDE_PX < y < height + OUTSIDE_PX
+        in_view = within
         if not within or not _drifted(carried, shapes.hull[k], planes.drift[k], move, prediction):
             copy(carried, prediction)
         match = -1.0
@@ -347,7 +350,9 @@ def step(
             _note_regions(k, planes, quality)
         else:
             copy(prediction, planes.homography[k])
-            planes.fails[k] += 1
+            # Out of view nothing could be measured, and a known motion of the view carries a plane on for seconds.
+            if in_view or not motion_known or turn % OUTSIDE_SLOWER == 0:
+                planes.fails[k] += 1
             planes.drift[k, 0] *= DRIFT_KEPT
             planes.drift[k, 1] *= DRIFT_KEPT
             planes.drift[k, 2] = 0.0

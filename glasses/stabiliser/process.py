@@ -83,9 +83,7 @@ def _frame_path(setting: _Setting, mapper: socket.socket, epoch: int) -> None:
     """Body of the frame path's process; returns when the firmware has gone."""
     geometry = setting.geometry
     memory = Memory(geometry, memoryview(setting.memory))
-    path = FramePath(
-        memory, focal_px=setting.focal_px, gyro_offset=setting.gyro_offset, readout_s=setting.readout_s
-    )
+    path = FramePath(memory, focal_px=setting.focal_px, gyro_offset=setting.gyro_offset, readout_s=setting.readout_s)
     inputs = np.frombuffer(setting.inputs, np.uint8, input_bytes(geometry)).reshape(
         INPUTS, geometry.height, geometry.width
     )

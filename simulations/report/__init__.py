@@ -14,6 +14,7 @@ import jinja2
 import numpy as np
 
 from shared.errors import StorageError
+from simulations.report.latency import latency_svg, pose_latency
 from simulations.report.timeline import timeline_svg
 from simulations.results import Event, SignResult, erasure
 
@@ -38,7 +39,11 @@ def write_report(
         StorageError: the folder cannot be written.
     """
     summary = summarise(signs, events)
-    document = {"run": options_text, "summary": summary, "signs": [sign.as_dict() for sign in signs]}
+    latency = pose_latency(events)
+    document: dict[str, Any] = {"run": options_text, "summary": summary}
+    if latency is not None:
+        document["pose_latency"] = latency.as_json()
+    document["signs"] = [sign.as_dict() for sign in signs]
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(
         resources.files("simulations.report").joinpath("template.html").read_text(encoding="utf-8")
@@ -51,6 +56,8 @@ def write_report(
         previews=_previews(picture),
         picture=picture.name,
         timeline=timeline_svg(signs),
+        latency=latency,
+        latency_plot="" if latency is None else latency_svg(latency),
     )
     _write_whole(out / "report.json", json.dumps(document, ensure_ascii=False, indent=1) + "\n")
     _write_whole(out / "report.html", page)

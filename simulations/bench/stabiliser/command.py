@@ -73,6 +73,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         choices=("only", "also"),
         help="readings that arrive late, instead of the main table or also",
     )
+    parser.add_argument(
+        "--process",
+        action="store_true",
+        help="whether the rest of the glasses can delay the poses: in a process and in the glasses', quiet and busy, "
+        "and after a kill; one sequence (default: walk), one seed, 5 s",
+    )
     parser.add_argument("--clip", type=Path, metavar="FILE", help="a video, forwards and backwards")
     parser.add_argument(
         "--quad",
@@ -90,6 +96,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def body(arguments: argparse.Namespace) -> int:
     """Body of `wayword-sim bench stabiliser`."""
+    if arguments.process:
+        return _alone(arguments)
     if arguments.clip is not None:
         return _clip(arguments)
     results = run(plan_of(arguments))
@@ -214,6 +222,29 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _alone(arguments: argparse.Namespace) -> int:
+    from simulations.bench.stabiliser import alone, alone_tables
+
+    for name in ("clip", "late", "contenders", "html", "quick"):
+        if getattr(arguments, name):
+            raise UsageError(f"--{name} has no meaning with --process")
+    name = arguments.sequences or alone.SEQUENCE
+    if name not in NAMES:
+        raise UsageError(f"no sequence {name!r}", hint=f"one of {', '.join(NAMES)}")
+    seconds = alone.SECONDS if arguments.seconds is None else arguments.seconds
+    if seconds < alone.LEAST_SECONDS:
+        raise UsageError(f"{seconds:g} s are too short", hint=f"{alone.LEAST_SECONDS:g} s or more")
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    results = alone.run(name, seeds_of(arguments.seeds)[0], seconds, say=say)
+    print(alone_tables.markdown(results), end="")
+    if arguments.json is not None:
+        _write(arguments.json, json.dumps(results.as_json(), indent=1) + "\n")
+    return 0
 
 
 def _clip(arguments: argparse.Namespace) -> int:

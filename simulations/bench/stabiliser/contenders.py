@@ -165,14 +165,14 @@ def _warm() -> None:
     warm()
 
 
-def _contrib(kind: str, title: str) -> Contender:
+def _contrib(kind: str, title: str, seconds: float = 5.0) -> Contender:
     return Contender(
         kind,
         title,
         lambda camera: contrib.ContribStabiliser(kind),
         goes_back=False,
         per_line=True,
-        limit=Limit(1, 5.0),
+        limit=Limit(1, seconds),
         missing=contrib.why_missing,
     )
 
@@ -190,7 +190,7 @@ CONTENDERS: Final = (
     ),
     Contender("orb", "ORB in every frame", lambda camera: nullcontext(OrbStabiliser()), limit=Limit(1, 5.0)),
     _contrib("kcf", "KCF, a box a line"),
-    _contrib("csrt", "CSRT, a box a line"),
+    _contrib("csrt", "CSRT, a box a line", 2.0),
     _contrib("medianflow", "MedianFlow, a box a line"),
 )
 """Who takes part in the main table."""
