@@ -38,6 +38,7 @@ $(VENV)/.stamp-bench: $(VENV)/.stamp-sim
 
 demo: $(VENV)/.stamp-sim
 	$(BIN)/wayword-phone packs install >&2
+	$(BIN)/wayword-glasses --warm
 	$(BIN)/wayword-sim demo $(ARGS)
 
 test: check unit
@@ -52,6 +53,7 @@ check: $(VENV)/.stamp-dev
 unit: $(VENV)/.stamp-dev
 	@command -v dbus-daemon >/dev/null || { echo "make test needs dbus-daemon (Debian: apt install dbus-daemon)" >&2; exit 1; }
 	$(BIN)/wayword-phone packs install
+	$(BIN)/wayword-glasses --warm
 	$(BIN)/python -m pytest -m 'not nightly'
 
 bench-photos: $(VENV)/.stamp-bench

@@ -22,7 +22,7 @@ from glasses.recorder import Sink, WindowSink, file_sink
 from glasses.settings import GlassesSettings, WholeFrames
 from glasses.stabiliser import Stabiliser
 from glasses.stabiliser.client import ProcessStabiliser
-from glasses.stabiliser.compiled import kernel_folder
+from glasses.stabiliser.compiled import is_warm, kernel_folder
 from glasses.stabiliser.still import StillStabiliser
 from glasses.stabiliser.warm import warm
 from shared.clock import Clock, SystemClock
@@ -32,6 +32,7 @@ from shared.models.detection import TextDetector
 from shared.models.packs import PackStore, default_store_root
 
 PROGRAM = "wayword-glasses"
+SWITCH_INTERVAL_S = 0.0005
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,10 +110,16 @@ def _finder(settings: GlassesSettings, *, still: bool, clock: Clock) -> Finder:
     )
 
 
+def _say_if_compiling() -> None:
+    if not is_warm():
+        print(f"{PROGRAM}: compiling what follows the signs into {kernel_folder()}: a minute, once", file=sys.stderr)
+
+
 def _stabiliser(source: Source, settings: GlassesSettings, clock: Clock, stack: AsyncExitStack) -> Stabiliser:
     """What follows the signs: nothing moves in a still picture; for everything else a process of its own."""
     if source.still:
         return StillStabiliser()
+    _say_if_compiling()
     stabiliser = ProcessStabiliser(
         clock=clock,
         focal_px=lambda: source.focal_px,
@@ -199,9 +206,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(settings.as_toml())
         return 0
     if arguments.warm:
-        print(f"{PROGRAM}: compiling into {kernel_folder()} (half a minute, once)", file=sys.stderr)
+        _say_if_compiling()
         warm()
         return 0
+    # A thread that has the interpreter keeps it for so long while others wait. Handing frames to the stabiliser and
+    # taking its poses gives it away a few times, and each time at the usual 5 ms would be seen as delay.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     # One thread each for sight and detection; OpenCV's own would fight with them for the same cores.
     cv2.setNumThreads(1)
     # What Bumble has to say, with tracebacks, comes as an error or as a status of the link, in one line of ours.

@@ -209,7 +209,6 @@ class ProcessStabiliser:
         if not np.shares_memory(luma, target):
             target[:] = luma
         self._newest, self._captured = frame_id, captured
-        self._notice_restarts()
         packet = pack_frame(FramePacket(frame_id, self._place, captured, gyro))
         self._place = (self._place + 1) % INPUTS
         answer = self._ask(packet, frame_id)

@@ -13,6 +13,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -43,13 +44,22 @@ def kernel_folder() -> Path:
     return base / f"kernels-{_fingerprint()}"
 
 
+def is_warm() -> bool:
+    """Whether compiled kernels are there already."""
+    return any(kernel_folder().rglob("*.nbc"))
+
+
 numba.config.CACHE_DIR = str(kernel_folder())
 
 
 def compiled(function: F) -> F:
     """Compile a function on its first call, once for all runs; it holds no lock of the interpreter while it runs."""
-    made = numba.njit(cache=True, nogil=True, fastmath=FLOATING_POINT, error_model="numpy")(function)
-    return cast(F, made)
+    make = partial(numba.njit, nogil=True, fastmath=FLOATING_POINT, error_model="numpy")
+    try:
+        return cast(F, make(cache=True)(function))
+    except RuntimeError:
+        # Nowhere to keep compiled code, as on a disk that cannot be written: every run compiles anew.
+        return cast(F, make()(function))
 
 
 def inlined(function: F) -> F:

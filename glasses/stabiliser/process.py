@@ -45,13 +45,13 @@ from glasses.stabiliser.packets import (
 )
 from glasses.stabiliser.pyramid import FrameGeometry
 from glasses.stabiliser.warm import warm
-from shared.errors import StabiliserError
+from shared.errors import StabiliserError, WaywordError
 
 INPUTS: Final = 4
 """Frames the input memory has room for."""
 BEGIN: Final = struct.Struct("<iiddd")
-"""Width, height, focal length (negative when it is not known), gyro offset, readout time. Three descriptors come with it: the
-frames, the memory, the socket to the firmware."""
+"""Width, height, focal length (negative when it is not known), gyro offset, readout time. Three descriptors come with
+it: the frames, the memory, the socket to the firmware."""
 RESTARTED: Final = struct.Struct("<qi")
 """Epoch, wait status of the child that died."""
 READY: Final = b"ready"
@@ -282,7 +282,11 @@ def _discard_requests(firmware: socket.socket) -> None:
 def main() -> int:
     """Entry point of the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return Parent(socket.socket(fileno=int(sys.argv[1]))).run()
+    try:
+        return Parent(socket.socket(fileno=int(sys.argv[1]))).run()
+    except WaywordError as error:
+        print(f"wayword-glasses: {error}", file=sys.stderr)  # noqa: T201 - the user's terminal is this process's
+        return error.exit_code
 
 
 if __name__ == "__main__":

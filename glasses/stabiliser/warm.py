@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from glasses.stabiliser import GyroSamples
+from glasses.stabiliser.compiled import FOLDER_VARIABLE, kernel_folder
 from glasses.stabiliser.inline import InlineStabiliser
+from shared.errors import StorageError
 
 SIZE = (256, 192)
 
@@ -15,7 +17,20 @@ def warm() -> None:
 
     The kernels' types do not depend on the size of the frames. The scene makes everything happen: two regions on one
     plane, found in an older frame, lost while it is dark, and looked for.
+
+    Raises:
+        StorageError: the compiled code cannot be kept: the disk is full.
     """
+    try:
+        _play()
+    except OSError as error:
+        raise StorageError(
+            f"cannot keep compiled kernels in {kernel_folder()}: {error.strerror}",
+            hint=f"free some space, or name another folder in {FOLDER_VARIABLE}",
+        ) from error
+
+
+def _play() -> None:
     rng = np.random.default_rng(1)
     width, height = SIZE
     coarse = rng.integers(0, 255, (height // 8 + 4, width // 8 + 4), dtype=np.uint8)

@@ -10,6 +10,7 @@ import pytest
 
 from glasses.cli import PROGRAM, main
 from glasses.settings import GlassesSettings
+from glasses.stabiliser.compiled import is_warm
 from shared import cli
 from shared.errors import UsageError
 
@@ -92,3 +93,12 @@ def test_the_shown_settings_can_be_read_back(tmp_path: Path) -> None:
     config = tmp_path / "glasses.toml"
     config.write_text(GlassesSettings(strip_quality=33).as_toml())
     assert GlassesSettings.load(config).strip_quality == 33
+
+
+@pytest.mark.timeout(240)  # the first run of a new checkout compiles
+def test_warm_compiles_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--warm"]) == 0
+    assert is_warm()
+    capsys.readouterr()
+    assert main(["--warm"]) == 0
+    assert capsys.readouterr().err == ""

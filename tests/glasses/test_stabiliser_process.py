@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -27,8 +28,9 @@ from glasses.stabiliser.packets import (
     unpack_answer,
     unpack_request,
 )
+from glasses.stabiliser.warm import warm
 from shared.clock import SystemClock
-from shared.errors import FrameRefused, RegionRefused, StabiliserDown
+from shared.errors import FrameRefused, RegionRefused, StabiliserDown, StorageError
 from shared.geometry import Homography, Quad, transform
 
 pytestmark = pytest.mark.timeout(300)  # the first test of a new checkout compiles the kernels
@@ -191,6 +193,15 @@ def test_bad_frames_and_quads_are_refused_and_nothing_is_lost(stabiliser: Proces
         stabiliser.add(2, [np.zeros((4, 2), np.float32)], player.step)
     assert player.error(player.next()) < 0.5
     assert not stabiliser.restarts
+
+
+def test_a_disk_that_is_full_is_one_line_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("glasses.stabiliser.warm._play", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        warm()
 
 
 def test_packets_arrive_as_they_were_sent() -> None:
