@@ -24,7 +24,7 @@ class PoseState(Enum):
     TRACKED = "tracked"
     """Measured in this frame."""
     PREDICTED = "predicted"
-    """Not measured: carried on by the motion of the view."""
+    """Not measured: carried on by the motion of the view, or by that of the plane it is on."""
     LOST = "lost"
     """Not measured for too long, or out of the frame."""
 
@@ -50,8 +50,8 @@ class Pose:
     Attributes:
         homography: maps pixels of the region's keyframe (the frame it was added with) to the newest frame.
         state: how it was found.
-        quality: 0..1, agreement of the region with its keyframe (zero-mean normalised cross-correlation of its
-            pixels when last measured).
+        quality: 0..1, agreement with the keyframe (zero-mean normalised cross-correlation of the pixels of the
+            region's plane when last measured, fading from then on).
         keyframe: id of that keyframe.
     """
 
@@ -69,8 +69,8 @@ class View:
         frame_id: of the frame.
         captured: monotonic seconds.
         poses: by region id; a region that was added and is not yet caught up with has none.
-        motion: maps pixels of the previous frame to this one, for the view as a whole; None when it could not
-            be measured (a cut, a blur, a blank wall).
+        motion: maps pixels of the previous frame to this one, for the view as a whole; None when neither the picture
+            (a cut, a blank wall) nor a gyro could tell.
     """
 
     frame_id: int
@@ -100,8 +100,9 @@ class Stabiliser(Protocol):
         """Follow a region from a frame seen earlier on, and carry it to the newest frame.
 
         That frame becomes the region's keyframe. A known region keeps its old keyframe until the new one is caught up
-        with, which takes a few frames: `Pose.keyframe` tells. A region whose frame is too old to be remembered, or
-        whose quads hold nothing to follow, never gets a pose (a known one keeps the one it has).
+        with, which takes a few frames: `Pose.keyframe` tells. A region whose frame is too old to be remembered, whose
+        quads hold nothing to follow, or for which there is no room (`limits.PLANES`), never gets a pose; a known one
+        keeps the one it has.
 
         Args:
             region_id: the caller's name for it.

@@ -4,7 +4,7 @@ A template holds points of a keyframe with steep grey-level gradients. For each 
 sampled where the present homography puts the points, brightness and contrast are matched (so exposure does not
 matter), residuals are clipped (so a leaf in front of a letter does not matter much), and one Gauss-Newton step in the
 keyframe's coordinates is inverted and composed with the homography. The gradients and their normal matrix belong to
-the keyframe and are computed once.
+the keyframe and are computed once (the matrix anew for points of which many are out of the frame).
 
 A prediction is also a measurement: a plane's shape on the screen changes little from frame to frame beyond what the
 turning head explains. Each parameter is drawn towards its predicted value with the strength that this deserves
@@ -22,7 +22,7 @@ from typing import Final
 
 import numpy as np
 
-from glasses.stabiliser.compiled import compiled, inlined
+from glasses.stabiliser.compiled import compiled, internal
 from glasses.stabiliser.matrices import copy, invert, multiply, normalise, solve
 from glasses.stabiliser.memory import Bytes, Floats, Ints, Singles, Templates
 
@@ -56,7 +56,7 @@ class Scratch:
         self.matrices: Floats = np.zeros((10, 8, 8))
 
 
-@inlined
+@internal
 def _sample(
     image: Bytes,
     xs: Singles,
@@ -100,7 +100,7 @@ def _sample(
     return inside
 
 
-@inlined
+@internal
 def _match(values: Singles, sampled: Singles, usable: Singles, count: int, inside: int, result: Floats) -> None:
     """Gain and bias that make the samples most like the template, and their correlation: result[0..2]."""
     si, sii = np.float32(0.0), np.float32(0.0)
@@ -124,7 +124,7 @@ def _match(values: Singles, sampled: Singles, usable: Singles, count: int, insid
     result[2] = (float(sit) / n - mean_i * mean_t) / np.sqrt(spread_i * spread_t)
 
 
-@inlined
+@internal
 def _step(d: Floats, frame: Floats, h: Floats, m: Floats) -> bool:
     """Compose a homography with the inverse of a step, in place; False when that makes no sense."""
     cx, cy, scale = frame[0], frame[1], frame[2]
@@ -149,7 +149,7 @@ def _step(d: Floats, frame: Floats, h: Floats, m: Floats) -> bool:
     return True
 
 
-@inlined
+@internal
 def _level(
     image: Bytes,
     level: int,
@@ -237,7 +237,7 @@ def _level(
     return float(correlation)
 
 
-@inlined
+@internal
 def _assess(
     image: Bytes,
     templates: Templates,

@@ -77,9 +77,6 @@ class ProcessStabiliser:
         focal_px: asked once, when the first frame comes: the focal length in pixels of the frame, None when unknown.
         gyro_offset: seconds to add to the gyro's times to get the frames' clock.
         readout_s: seconds from the first row's exposure to the last one's; 0 for a global shutter.
-
-    Raises:
-        StabiliserDown: the process cannot be started.
     """
 
     def __init__(

@@ -19,12 +19,10 @@ class Survey:
     Attributes:
         number: of the frame.
         place: which copy.
-        captured: of the frame, monotonic seconds.
     """
 
     number: int
     place: int
-    captured: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +115,12 @@ class Found:
         homography: its keyframe → frame `number`, working pixels.
         number: of a remembered frame.
         drift: how it moves against the view, see `memory.Planes`, (3,).
-        quality: correlation there.
     """
 
     serial: int
     homography: Homography
     number: int
     drift: npt.NDArray[np.float64]
-    quality: float
 
 
 ToMapper = Survey | Follow | Forget

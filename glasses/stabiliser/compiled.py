@@ -44,9 +44,13 @@ def kernel_folder() -> Path:
     return base / f"kernels-{_fingerprint()}"
 
 
+WARM_MARK: Final = "warm"
+"""A file of this name says that all kernels of its folder have been compiled."""
+
+
 def is_warm() -> bool:
-    """Whether compiled kernels are there already."""
-    return any(kernel_folder().rglob("*.nbc"))
+    """Whether all kernels have been compiled before."""
+    return (kernel_folder() / WARM_MARK).exists()
 
 
 numba.config.CACHE_DIR = str(kernel_folder())
@@ -62,7 +66,7 @@ def compiled(function: F) -> F:
         return cast(F, make()(function))
 
 
-def inlined(function: F) -> F:
+def internal(function: F) -> F:
     """A small function that only kernels call."""
     made = numba.njit(inline="never", nogil=True, fastmath=FLOATING_POINT, error_model="numpy")(function)
     return cast(F, made)

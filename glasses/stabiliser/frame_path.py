@@ -207,9 +207,11 @@ class FramePath:
             return None
         place = self._survey % SURVEYS
         self._survey += 1
+        self._memory.survey_number[place] = -1
         for source, target in zip(self._memory.planes, self._memory.surveys[place], strict=True):
             target[:] = source
-        return Survey(self._number, place, float(self._memory.ring.captured[self._previous]))
+        self._memory.survey_number[place] = self._number
+        return Survey(self._number, place)
 
     def take(self, commands: Sequence[FromMapper]) -> None:
         """Do what the mapper says."""

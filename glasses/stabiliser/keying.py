@@ -202,7 +202,7 @@ class Keyer:
             then = min(at + REPLAY_STRIDE, end)
             predicted = self.motion(at, then) @ homography
             predicted /= predicted[2, 2]
-            tried = np.ascontiguousarray(predicted)
+            tried = np.array(predicted, order="C")
             match = self.align(slot, regions, then, tried, float(REPLAY_STRIDE * (1 + failed)))
             limit = REPLAY_JUMP_PX * (1 + failed)
             good = match > (MATCH if not failed else REFOUND_MATCH) and judge(tried, predicted, hull, limit)

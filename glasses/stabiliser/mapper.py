@@ -2,7 +2,7 @@
 
 It makes templates, carries late results to now by replaying remembered frames, looks for lost planes, and decides from
 what the frame path reports which planes to key anew, to split and to merge. It runs beside the frame path and never
-holds it up; each order ends in at most one change, which the frame path takes in between two frames.
+holds it up; a survey ends in at most one change of planes, which the frame path takes in between two frames.
 
 - **Keyed anew** is a plane that appears much larger, smaller or narrower than in its keyframe.
 - **Split** is a plane one of whose regions fits better elsewhere when it is aligned alone.
@@ -144,7 +144,9 @@ class Mapper:
     def _survey(self, survey: Survey) -> list[FromMapper]:
         """At most one change for each survey: each is judged by the next."""
         self._turn += 1
-        planes = self._memory.surveys[survey.place]
+        planes = self._copied(survey)
+        if planes is None:
+            return []  # too late: a newer survey stands in its place, and is on its way
         at = {int(planes.serial[k]): int(k) for k in np.flatnonzero(planes.active)}
         self._tidy(at, planes)
         if not self._keyer.is_there(survey.number):
@@ -155,6 +157,14 @@ class Mapper:
             if answer is not None:
                 return [answer, *self._find(survey, planes, known)]
         return self._find(survey, planes, known)
+
+    def _copied(self, survey: Survey) -> Planes | None:
+        """The planes of a survey, which may be written over at any time; None when that has happened."""
+        number = self._memory.survey_number
+        if number[survey.place] != survey.number:
+            return None
+        planes = Planes._make([field.copy() for field in self._memory.surveys[survey.place]])
+        return planes if number[survey.place] == survey.number else None
 
     def _tidy(self, at: Mapping[int, int], planes: Planes) -> None:
         """Forget planes that have ended, or never began."""
@@ -380,7 +390,7 @@ class Mapper:
         self.counters["searched"] += 1
         best: tuple[float, Homography] | None = None
         for guess in candidates(plane.picture, now, expected, plane.hull, reach, scales=fails > SIZES_AFTER):
-            tried = np.ascontiguousarray(guess)
+            tried = np.array(guess, order="C")
             match = self._keyer.align(plane.template, len(plane.regions), newest, tried, FOUND_SLACK)
             if (
                 match > REFOUND_MATCH
@@ -392,4 +402,4 @@ class Mapper:
             return []
         self.counters["found"] += 1
         drift = self._keyer.drift(plane.template, len(plane.regions), plane.hull, best[1], newest)
-        return [Found(serial, best[1], newest, drift, best[0])]
+        return [Found(serial, best[1], newest, drift)]

@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from glasses.stabiliser.compiled import inlined
+from glasses.stabiliser.compiled import internal
 
 Matrix = npt.NDArray[np.float64]
 
 
-@inlined
+@internal
 def multiply(a: Matrix, b: Matrix, result: Matrix) -> None:
     """result = a b."""
     for i in range(3):
@@ -21,7 +21,7 @@ def multiply(a: Matrix, b: Matrix, result: Matrix) -> None:
             result[i, j] = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
 
 
-@inlined
+@internal
 def invert(a: Matrix, result: Matrix) -> bool:
     """result = a⁻¹ by cofactors; False, and no result, when there is none."""
     c0 = a[1, 1] * a[2, 2] - a[1, 2] * a[2, 1]
@@ -43,7 +43,7 @@ def invert(a: Matrix, result: Matrix) -> bool:
     return True
 
 
-@inlined
+@internal
 def copy(a: Matrix, result: Matrix) -> None:
     """result = a."""
     for i in range(3):
@@ -51,7 +51,7 @@ def copy(a: Matrix, result: Matrix) -> None:
             result[i, j] = a[i, j]
 
 
-@inlined
+@internal
 def normalise(a: Matrix) -> bool:
     """Scale a homography to a lower right element of 1, in place; False when it is not finite or sends the origin
     to infinity."""
@@ -67,7 +67,7 @@ def normalise(a: Matrix) -> bool:
     return bool(total < 1e12)
 
 
-@inlined
+@internal
 def rotation_of(wx: float, wy: float, wz: float, result: Matrix) -> None:
     """result = exp([w]x), by Rodrigues' formula."""
     angle = np.sqrt(wx * wx + wy * wy + wz * wz)
@@ -86,7 +86,7 @@ def rotation_of(wx: float, wy: float, wz: float, result: Matrix) -> None:
     result[2, 2] = 1.0 - c * (wx * wx + wy * wy)
 
 
-@inlined
+@internal
 def rotation_homography(rotation: Matrix, focal: float, cx: float, cy: float, result: Matrix) -> None:
     """result = K R K⁻¹, for square pixels, a focal length in pixels and a principal point."""
     for j in range(3):
@@ -99,7 +99,7 @@ def rotation_homography(rotation: Matrix, focal: float, cx: float, cy: float, re
         result[i, 0], result[i, 1] = a, b
 
 
-@inlined
+@internal
 def solve(a: Matrix, b: npt.NDArray[np.float64], n: int, factor: Matrix, x: npt.NDArray[np.float64]) -> None:
     """Solve the first n rows of a x = b by Cholesky; a is symmetric and positive definite (pivots are kept above 0)."""
     for i in range(n):

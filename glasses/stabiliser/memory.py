@@ -1,7 +1,9 @@
 """What the frame path and the mapper share: reduced frames, templates and planes, as plain arrays in one buffer.
 
-The buffer is private memory, or memory shared between processes. Who writes what: the frame path writes frames and
-planes; the mapper writes templates that no plane uses yet. Neither waits for the other.
+The buffer is private memory, or memory shared between processes. Who writes what: the frame path writes frames, planes
+and, now and then, a copy of the planes for the mapper, a survey; the mapper writes templates that no plane uses yet.
+Neither waits for the other: frames and surveys carry a number that is -1 while they are written, and whoever reads them
+looks at it before and after. (Who starts the frame path anew ends all planes first.)
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ class Planes(NamedTuple):
         drift: how the plane moves against the view: working pixels right and down a frame, and growth a frame, (p, 3).
         state: see `glasses.stabiliser.planes`.
         fails: frames since it was measured.
-        quality: correlation with the keyframe when last measured.
+        quality: correlation with the keyframe when last measured, fading from then on.
         best: the highest quality of late, fading slowly.
         slack: how many frames' worth of change the prediction may be off by.
         regions: how many it has.
@@ -170,6 +172,7 @@ def _fields(geometry: FrameGeometry) -> Iterator[tuple[str, tuple[int, ...], typ
     yield from _plane_fields("planes")
     for index in range(SURVEYS):
         yield from _plane_fields(f"survey{index}")
+    yield "survey.number", (SURVEYS,), np.int64
     yield "shapes.hull", (p, 4, 2), np.float64
     yield "shapes.box", (p, r, 4, 2), np.float64
     yield "shapes.base", (p, r, 3, 3), np.float64
@@ -210,6 +213,7 @@ class Memory:
         self.templates = Templates(**{name: arrays[f"templates.{name}"] for name in Templates._fields})
         self.planes = Planes(**{name: arrays[f"planes.{name}"] for name in Planes._fields})
         self.shapes = Shapes(**{name: arrays[f"shapes.{name}"] for name in Shapes._fields})
+        self.survey_number: Ints = arrays["survey.number"]
         self.surveys = [
             Planes(**{name: arrays[f"survey{index}.{name}"] for name in Planes._fields}) for index in range(SURVEYS)
         ]
@@ -219,4 +223,5 @@ class Memory:
     def clear(self) -> None:
         """Forget all frames and planes."""
         self.ring.number.fill(-1)
+        self.survey_number.fill(-1)
         self.planes.active.fill(0)

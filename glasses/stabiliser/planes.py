@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from glasses.stabiliser.alignment import MATCH, align
-from glasses.stabiliser.compiled import compiled, inlined
+from glasses.stabiliser.compiled import compiled, internal
 from glasses.stabiliser.limits import PLANES
 from glasses.stabiliser.matrices import copy, invert, multiply, normalise
 from glasses.stabiliser.memory import Bytes, Floats, Ints, Planes, Shapes, Singles, Templates
@@ -64,7 +64,7 @@ AREA_RATIO: Final = 40.0
 """A plane's area may change by this factor since its keyframe: it is keyed anew long before."""
 
 
-@inlined
+@internal
 def _corner(h: Floats, x: float, y: float) -> tuple[float, float]:
     w = h[2, 0] * x + h[2, 1] * y + h[2, 2]
     if not (w > 1e-6):
@@ -72,14 +72,14 @@ def _corner(h: Floats, x: float, y: float) -> tuple[float, float]:
     return (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / w, (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / w
 
 
-@inlined
+@internal
 def _middle(h: Floats, box: Floats) -> tuple[float, float]:
     x = (box[0, 0] + box[1, 0] + box[2, 0] + box[3, 0]) / 4
     y = (box[0, 1] + box[1, 1] + box[2, 1] + box[3, 1]) / 4
     return _corner(h, x, y)
 
 
-@inlined
+@internal
 def plausible(h: Floats, box: Floats) -> bool:
     """Whether a box stays a box: convex, not mirrored, neither a speck nor huge."""
     twice, before = 0.0, 0.0
@@ -98,7 +98,7 @@ def plausible(h: Floats, box: Floats) -> bool:
     return bool(1.0 / AREA_RATIO < ratio < AREA_RATIO)
 
 
-@inlined
+@internal
 def _moved(a: Floats, b: Floats, box: Floats) -> float:
     """Largest distance between where two homographies put the corners of a box."""
     most = 0.0
@@ -109,7 +109,7 @@ def _moved(a: Floats, b: Floats, box: Floats) -> float:
     return most
 
 
-@inlined
+@internal
 def _drifted(h: Floats, box: Floats, drift: Floats, move: Floats, result: Floats) -> bool:
     """Move a homography's picture of a box by its drift."""
     x, y = _middle(h, box)
@@ -151,7 +151,7 @@ def drift_between(found: Floats, carried: Floats, box: Floats, drift: Floats) ->
         drift[i] /= DRIFT_FADE * DRIFT_SEEN
 
 
-@inlined
+@internal
 def _note_drift(found: Floats, carried: Floats, box: Floats, drift: Floats) -> None:
     """Take in how a plane moved against the view: from where the view's motion alone puts it to where it was found."""
     x0, y0 = _middle(carried, box)
@@ -170,7 +170,7 @@ def _note_drift(found: Floats, carried: Floats, box: Floats, drift: Floats) -> N
         drift[i] *= DRIFT_SEEN
 
 
-@inlined
+@internal
 def _attempt(
     half: Bytes,
     quarter: Bytes,
@@ -207,7 +207,7 @@ def _attempt(
     return match
 
 
-@inlined
+@internal
 def _note_regions(k: int, planes: Planes, quality: Floats) -> None:
     """Take the regions' own measurements into their fading means; leave out what is covered."""
     for r in range(planes.regions[k]):
@@ -434,6 +434,3 @@ def collect(
 def judge(h: Floats, prediction: Floats, box: Floats, limit: float) -> bool:
     """Whether a found homography is believable: a box stays a box, and near where it was expected."""
     return plausible(h, box) and _moved(h, prediction, box) < limit
-
-
-__all__ = ["LOST", "PREDICTED", "TRACKED", "collect", "judge", "step"]

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from glasses.stabiliser.compiled import compiled, inlined
+from glasses.stabiliser.compiled import compiled, internal
 from glasses.stabiliser.limits import LEVEL_SCALE, POINTS, POINTS_WANTED
 from glasses.stabiliser.memory import Bytes, Floats, Ints, Templates
 
@@ -33,7 +33,7 @@ SMALLEST_SPREAD: Final = 2.0
 """Least scale of the parameters' coordinates, in pixels of the level."""
 
 
-@inlined
+@internal
 def _paint(mask: Bytes, quad: Floats, mark: int) -> None:
     """Mark the pixels inside a convex quad that nobody has marked."""
     height, width = mask.shape
@@ -59,7 +59,7 @@ def _paint(mask: Bytes, quad: Floats, mark: int) -> None:
                 mask[y, x] = mark
 
 
-@inlined
+@internal
 def _choose(image: Bytes, mask: Bytes, mark: int, wanted: int, rows: Ints, columns: Ints) -> int:
     """The steepest pixels of a region, spread over it; returns how many, at most `wanted`."""
     height, width = mask.shape
@@ -106,7 +106,7 @@ def _choose(image: Bytes, mask: Bytes, mark: int, wanted: int, rows: Ints, colum
     return taken
 
 
-@inlined
+@internal
 def _level(
     image: Bytes, index: int, quads: Floats, quad_region: Ints, regions: int, templates: Templates, slot: int
 ) -> None:

@@ -1,9 +1,9 @@
 """How the head turned between two frames, seen in the reduced pictures and checked against the gyro.
 
 Everything in view moves, to a first approximation, as if the camera had only turned; that is what predicts the planes.
-Candidates (the gyro's rotation, the one before, none, and a shift of the picture's row and column sums) are compared
-on steep points spread over the view; the best is refined by inverse-compositional alignment with three degrees of
-freedom. So a gyro that is late, biased or dead costs accuracy of a prediction and nothing else.
+Candidates (the gyro's rotation, the one before, none, and a shift of the picture's steepness by row and column) are
+compared on steep points spread over the view; the best is refined by inverse-compositional alignment with three degrees
+of freedom. So a gyro that is late, biased or dead costs accuracy of a prediction and nothing else.
 
 The rotation of the camera about its axes by w maps a direction X to exp([w]x) X; derivatives as in Baker & Matthews
 2004, section 3.2, for that warp.
@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from glasses.stabiliser.compiled import compiled, inlined
+from glasses.stabiliser.compiled import compiled, internal
 from glasses.stabiliser.matrices import copy, multiply, rotation_homography, rotation_of, solve
 from glasses.stabiliser.memory import Bytes, Floats, Singles
 
@@ -35,7 +35,7 @@ FAVOUR: Final = 0.05
 WORSE: Final = 0.01
 """A refined rotation may agree so much less than the candidate it came from: it leaves out what moves by itself."""
 SEARCH_SHARE: Final = (0.35, 0.3)
-"""Largest shift looked for by row and column sums, as a share of the width and of the height."""
+"""Largest shift looked for by rows and columns, as a share of the width and of the height."""
 
 
 class ViewScratch:
@@ -47,7 +47,7 @@ class ViewScratch:
         self.matrices: Floats = np.zeros((12, 3, 3))
 
 
-@inlined
+@internal
 def _points(image: Bytes, focal: float, points: Singles) -> int:
     """Steepest point of each cell: rows of `points` are x, y (as directions), value and three derivatives."""
     height, width = image.shape
@@ -75,7 +75,7 @@ def _points(image: Bytes, focal: float, points: Singles) -> int:
     return count
 
 
-@inlined
+@internal
 def _sample(image: Bytes, focal: float, points: Singles, count: int, r: Floats) -> float:
     """Sample where a rotation puts the points (row 6, usable in row 7); the correlation, or -1 if too few are inside.
 
@@ -119,7 +119,7 @@ def _sample(image: Bytes, focal: float, points: Singles, count: int, r: Floats) 
     return float((sit / n - si / n * st / n) / np.sqrt(spread_i * spread_t))
 
 
-@inlined
+@internal
 def _profile(image: Bytes, columns: Floats, rows: Floats) -> None:
     """Mean steepness of each column and row: survives changes of exposure once its mean is taken off."""
     height, width = image.shape
@@ -143,7 +143,7 @@ def _profile(image: Bytes, columns: Floats, rows: Floats) -> None:
             rows[y] /= mean
 
 
-@inlined
+@internal
 def _shift(before: Floats, now: Floats, length: int, most: int) -> int:
     """The shift that makes two profiles most alike."""
     best, found = 1e18, 0
@@ -158,7 +158,7 @@ def _shift(before: Floats, now: Floats, length: int, most: int) -> int:
     return found
 
 
-@inlined
+@internal
 def _refine(image: Bytes, focal: float, points: Singles, count: int, r: Floats, m: Floats) -> float:
     """Refine a rotation in place; returns the correlation."""
     normal, factor, step, result = m[0], m[1], m[2], m[3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from glasses.stabiliser import GyroSamples
-from glasses.stabiliser.compiled import FOLDER_VARIABLE, kernel_folder
+from glasses.stabiliser.compiled import FOLDER_VARIABLE, WARM_MARK, kernel_folder
 from glasses.stabiliser.inline import InlineStabiliser
 from shared.errors import StorageError
 
@@ -13,7 +13,7 @@ SIZE = (256, 192)
 
 
 def warm() -> None:
-    """Run every kernel once, on a small made-up scene. Takes half a minute the first time, then a fraction of a second.
+    """Run every kernel once, on a small made-up scene: about a minute the first time, then a second or two.
 
     The kernels' types do not depend on the size of the frames. The scene makes everything happen: two regions on one
     plane, found in an older frame, lost while it is dark, and looked for.
@@ -23,6 +23,8 @@ def warm() -> None:
     """
     try:
         _play()
+        kernel_folder().mkdir(parents=True, exist_ok=True)
+        (kernel_folder() / WARM_MARK).touch()
     except OSError as error:
         raise StorageError(
             f"cannot keep compiled kernels in {kernel_folder()}: {error.strerror}",

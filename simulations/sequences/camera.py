@@ -6,7 +6,7 @@ is exposed at the time at which the point is seen in it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -29,6 +29,7 @@ LARGEST_STEP_PX: Final = 1.5
 MOST_STEPS: Final = 16
 KNOT_PX: Final = 8
 """Maps from the frame to textures are exact at every eighth pixel and linear between: off by < 0.01 px."""
+KNOT_OFFSET: Final = (KNOT_PX - 1) / 2
 LENS_ROUNDS: Final = 32
 """Of the fixed point that inverts the lens; each shrinks the error about fivefold in the corners."""
 SAME_TIME_S: Final = 1e-9
@@ -103,8 +104,8 @@ class Camera:
         """
         points = np.asarray(texture_points, np.float64)
         times = np.array([when])  # one time for all, until a rolling shutter tells them apart
+        rotation, position = trajectory.pose(when)
         while True:
-            rotation, position = trajectory.at(times)
             away = surface.points(points, times) - position
             seen = away @ rotation[0].T if len(times) == 1 else np.einsum("nij,nj->ni", rotation, away)
             depth = seen[:, 2]
@@ -113,6 +114,7 @@ class Camera:
             if np.abs(again - times).max(initial=0) < SAME_TIME_S:
                 return pixels, depth, again
             times = again
+            rotation, position = trajectory.at(times)
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Painter:
     camera: Camera
     world: World
     trajectory: Trajectory
+    _recent: dict[float, tuple[Vector, Vector, Vector]] = field(default_factory=dict, init=False, repr=False)
 
     def exposed(self, when: float) -> npt.NDArray[np.float32]:
         """The frame around `when`, averaged over the exposure, without noise: float32 of shape (720, 1280)."""
@@ -170,7 +173,7 @@ class Painter:
 
     def _box(self, surface: Surface, when: float) -> tuple[int, int, int, int] | None:
         """The part of the frame it may be in; None when there is none."""
-        rotation, position = self.trajectory.at(np.array([when]))
+        rotation, position = self.trajectory.pose(when)
         outline = surface.outline
         toward = surface.origins(np.array([when]))[0] - position[0]
         if surface.normal @ toward <= 0:
@@ -192,20 +195,12 @@ class Painter:
         """Which reduction has about one texture pixel to a pixel in the middle of the box."""
         x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
         probes = self.camera.unbend(np.array([[x, y], [x + 1, y], [x, y + 1]]))
-        inverse = self._inverse(surface, np.array([when]))[0]
+        inverse = _inverse(surface, np.array([when]), self.trajectory.pose(when))[0]
         mapped = np.concatenate([probes, np.ones((3, 1))], axis=1) @ inverse.T
         texture = mapped[:, :2] / np.maximum(mapped[:, 2:], 1 / FAR_M)
         (a, b), (c, d) = texture[1:] - texture[0]
         per_pixel = np.sqrt(max(abs(a * d - b * c), 1e-9))
         return int(np.clip(np.floor(np.log2(per_pixel) + 0.4), 0, len(surface.levels) - 1))
-
-    def _inverse(self, surface: Surface, times: Vector) -> Vector:
-        """From rays (x, y, 1) to homogeneous texture points (u, v, 1 / depth) at `times` (n,): (n, 3, 3)."""
-        rotation, position = self.trajectory.at(times)
-        plane = np.empty((len(times), 3, 3))
-        plane[:, :, 0], plane[:, :, 1] = surface.across, surface.down
-        plane[:, :, 2] = surface.origins(times) - position
-        return np.asarray(np.linalg.inv(plane) @ np.swapaxes(rotation, 1, 2))
 
     def _warp(
         self,
@@ -219,7 +214,7 @@ class Painter:
         """Planes (n, rows, columns) of the texture, of the given reduction, as seen in a part of the frame."""
         x0, y0, x1, y1 = box
         if self.camera.plain:
-            inverse = self._inverse(surface, np.array([when]))[0]
+            inverse = _inverse(surface, np.array([when]), self.trajectory.pose(when))[0]
             to_ray = np.array([[1, 0, x0 - CENTRE[0]], [0, 1, y0 - CENTRE[1]], [0, 0, FOCAL]]) / FOCAL
             shrink = np.diag([0.5**level, 0.5**level, 1.0])
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -233,10 +228,11 @@ class Painter:
         # Knots lie where cv2.resize takes the centres of its source pixels to be, one more on each side.
         columns = np.arange(x0 // KNOT_PX - 1, x1 // KNOT_PX + 2)
         rows = np.arange(y0 // KNOT_PX - 1, y1 // KNOT_PX + 2)
-        offset = (KNOT_PX - 1) / 2
         left, top = int(columns[0]) + 1, int(rows[0]) + 1
         rays = self._knots[top : top + len(rows), left : left + len(columns)]
-        inverse = self._inverse(surface, when + self.camera.row_delay(np.asarray(rows * KNOT_PX + offset, np.float64)))
+        times, rotations, positions = self._row_poses(when)
+        exposed = slice(top, top + len(rows))
+        inverse = _inverse(surface, times[exposed], (rotations[exposed], positions[exposed]))
         mapped = np.einsum("rij,rcj->rci", inverse, rays)
         coarse = mapped[..., :2] / np.maximum(mapped[..., 2:], 1 / FAR_M) * 0.5**level
         coarse = np.clip(coarse, -1e5, 1e5).astype(np.float32)
@@ -250,14 +246,32 @@ class Painter:
             for plane in planes
         ]
 
+    def _row_poses(self, when: float) -> tuple[Vector, Vector, Vector]:
+        """Times, rotations and positions at which the rows of the knots are exposed; the same for all surfaces."""
+        if when not in self._recent:
+            rows = np.arange(-1, HEIGHT // KNOT_PX + 2, dtype=np.float64) * KNOT_PX + KNOT_OFFSET
+            times = np.asarray(when + self.camera.row_delay(rows), np.float64)
+            self._recent.clear()
+            self._recent[when] = (times, *self.trajectory.at(times))
+        return self._recent[when]
+
     @cached_property
     def _knots(self) -> Vector:
         """Rays (x, y, 1) of every eighth pixel, with one more knot outside each side of the frame."""
-        columns = np.arange(-1, WIDTH // KNOT_PX + 2) * KNOT_PX + (KNOT_PX - 1) / 2
-        rows = np.arange(-1, HEIGHT // KNOT_PX + 2) * KNOT_PX + (KNOT_PX - 1) / 2
+        columns = np.arange(-1, WIDTH // KNOT_PX + 2) * KNOT_PX + KNOT_OFFSET
+        rows = np.arange(-1, HEIGHT // KNOT_PX + 2) * KNOT_PX + KNOT_OFFSET
         grid = np.stack(np.meshgrid(columns, rows), axis=2)
         rays = self.camera.unbend(grid.reshape(-1, 2))
         return np.concatenate([rays, np.ones((len(rays), 1))], axis=1).reshape(*grid.shape[:2], 3)
+
+
+def _inverse(surface: Surface, times: Vector, poses: tuple[Vector, Vector]) -> Vector:
+    """From rays (x, y, 1) to homogeneous texture points (u, v, 1 / depth) at `times` (n,) with `poses`: (n, 3, 3)."""
+    rotation, position = poses
+    plane = np.empty((len(times), 3, 3))
+    plane[:, :, 0], plane[:, :, 1] = surface.across, surface.down
+    plane[:, :, 2] = surface.origins(times) - position
+    return np.asarray(np.linalg.inv(plane) @ np.swapaxes(rotation, 1, 2))
 
 
 def _clipped(seen: Vector) -> Vector | None:

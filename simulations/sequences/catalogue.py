@@ -110,7 +110,7 @@ class WorldSequence:
 
     def truth(self, when: float) -> dict[int, RegionTruth]:
         """Where every sign is in a frame taken at `when`, by region id; without those behind the wearer."""
-        position = self.trajectory.at(np.array([when]))[1][0]
+        position = self.trajectory.pose(when)[1][0]
         lines: dict[int, tuple[Quad, ...]] = {}
         targets: dict[int, tuple[Vector, Vector]] = {}
         for region, sign in self.world.signs.items():

@@ -9,7 +9,7 @@ Every movement is drawn for `LONGEST_S`, whatever part of it is shown, so a shor
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -19,6 +19,8 @@ Vector = npt.NDArray[np.float64]
 
 STEP_S: Final = 1e-3
 SAMPLES: Final = 1 << 16
+REMEMBERED: Final = 64
+"""Poses of single times kept by a trajectory."""
 LONGEST_S: Final = 60.0
 REST_S: Final = 1.0
 """Nobody looks elsewhere in the first second: time to find the signs."""
@@ -45,9 +47,9 @@ PEAK_PER_MEAN_SPEED: Final = 1.875
 """Of a minimum-jerk movement (15/8, from its polynomial)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Where the camera is, for times from 0 to `LONGEST_S`.
+    """Where the camera is, for times from 0 to `LONGEST_S`. Not thread-safe: one thread at a time.
 
     Attributes:
         angles: yaw, pitch and roll in radians every `STEP_S`, float64 of shape (SAMPLES, 3).
@@ -56,6 +58,16 @@ class Trajectory:
 
     angles: Vector
     positions: Vector
+    _recent: dict[float, tuple[Vector, Vector]] = field(default_factory=dict, init=False, repr=False)
+
+    def pose(self, when: float) -> tuple[Vector, Vector]:
+        """As `at`, for a single time: (1, 3, 3) and (1, 3). Remembered: all of an instant's surfaces ask for it."""
+        known = self._recent.get(when)
+        if known is None:
+            if len(self._recent) >= REMEMBERED:
+                self._recent.clear()
+            known = self._recent[when] = self.at(np.array([when]))
+        return known
 
     def at(self, times: Vector) -> tuple[Vector, Vector]:
         """World-to-camera rotations (n, 3, 3) and positions (n, 3) at `times` (n,), in seconds.
