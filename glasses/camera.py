@@ -6,6 +6,7 @@ All behave like a camera: a consumer that is slow gets the newest frame and neve
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import struct
 import threading
@@ -393,6 +394,8 @@ class SceneSource(_LumaWriter):
             raise InputError(f"the scene announced {length} bytes for {width}x{height} pixels")
         if readings > SCENE_GYRO_MOST:
             raise InputError(f"the scene announced {readings} gyro readings for one frame")
+        if not (math.isfinite(captured) and math.isfinite(focal)):
+            raise InputError(f"the scene gave a frame of time {captured} and focal length {focal}")
         rows = np.frombuffer(self._receive(32 * readings), np.float64).reshape(readings, 4)
         payload = self._receive(length)
         bgr = shrink(np.frombuffer(payload, np.uint8).reshape(height, width, 3), self._longest_side)

@@ -33,6 +33,9 @@ KNOT_OFFSET: Final = (KNOT_PX - 1) / 2
 LENS_ROUNDS: Final = 32
 """Of the fixed point that inverts the lens; each shrinks the error about fivefold in the corners."""
 SAME_TIME_S: Final = 1e-9
+MOST_ROUNDS: Final = 24
+"""Of the fixed point that finds the row a point is seen in. It converges within a few where the point is in the frame;
+far out of it, a point may be seen in two rows in turns."""
 STEEPEST: Final = 2.0
 """Squared tangent of the angle to the axis beyond which the lens is taken to bend no further: the polynomial of the
 lens would fold over there, far outside the frame."""
@@ -112,8 +115,9 @@ class Camera:
             pixels = self.bend(seen[:, :2] / np.maximum(depth, 1e-6)[:, None])
             again = when + self.row_delay(pixels[:, 1])
             if np.abs(again - times).max(initial=0) < SAME_TIME_S:
-                return pixels, depth, again
+                break
             times = again
+        return pixels, depth, again
             rotation, position = trajectory.at(times)
 
 

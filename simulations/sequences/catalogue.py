@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from glasses.stabiliser import GyroSamples
 from shared.geometry import Quad
 from simulations.scene import HEIGHT, WIDTH
 from simulations.sequences import FRAME_RATE, RegionTruth, SequenceFrame
@@ -105,8 +106,11 @@ class WorldSequence:
         for frame_id in range(self._count):
             when = self.captured(frame_id)
             luma = sensor.expose(painter.exposed(when), float(gain[frame_id]))
-            readings = self._gyro.between(when - 1 / FRAME_RATE if frame_id == 0 else self.captured(frame_id - 1), when)
-            yield SequenceFrame(frame_id, when, luma, readings, self.truth(when))
+            yield SequenceFrame(frame_id, when, luma, self.gyro(frame_id), self.truth(when))
+
+    def gyro(self, frame_id: int) -> GyroSamples:
+        """The readings that come with a frame: those since the frame before."""
+        return self._gyro.between(self.captured(frame_id - 1), self.captured(frame_id))
 
     def truth(self, when: float) -> dict[int, RegionTruth]:
         """Where every sign is in a frame taken at `when`, by region id; without those behind the wearer."""

@@ -202,6 +202,8 @@ def test_luma_is_written_where_the_stabiliser_wants_it(tmp_path: Path) -> None:
         HEADER.pack(b"WWF1", 6, 4, 1, 0.0, 0.0, 0, 72),
         HEADER.pack(b"WWF2", 6, 4, 1, 0.0, 0.0, 0, 9999),
         HEADER.pack(b"WWF2", 6, 4, 1, 0.0, 0.0, 2**31, 72),
+        HEADER.pack(b"WWF2", 6, 4, 1, float("nan"), 5.0, 0, 72),
+        HEADER.pack(b"WWF2", 6, 4, 1, 0.0, float("inf"), 0, 72),
         HEADER.pack(b"WWF2", 65535, 65535, 1, 0.0, 0.0, 0, 65535 * 65535 * 3),
         _scene_frame(1, 9)[:-10],
     ],

@@ -8,7 +8,7 @@ import pytest
 
 from glasses.stabiliser import GyroSamples, Luma, PoseState
 from shared.geometry import Homography, Quad, transform
-from simulations.bench.stabiliser.contenders import named
+from simulations.bench.stabiliser.contenders import CameraFacts, named
 from simulations.bench.stabiliser.late import late_figures, late_readings
 from simulations.bench.stabiliser.lk_anchor import REMEMBERED_FRAMES, LkAnchorStabiliser
 from simulations.bench.stabiliser.measures import measure
@@ -43,15 +43,15 @@ def walk() -> list[SequenceFrame]:
 
 
 def test_signs_of_a_walk_are_followed_within_four_pixels(walk: list[SequenceFrame]) -> None:
-    figures = measure(play(walk, named(["lk"])[0], FOCAL_PX))
+    figures = measure(play(walk, named(["lk"])[0], CameraFacts(FOCAL_PX)))
     assert figures.samples > 100
     assert figures.error_median < 1
     assert figures.under_4 > 0.9
 
 
 def test_signs_read_in_an_old_frame_land_where_they_are_now(walk: list[SequenceFrame]) -> None:
-    figures = late_figures(late_readings(walk, named(["lk"])[0], FOCAL_PX, 0.5))
-    stale = late_figures(late_readings(walk, named(["stale"])[0], FOCAL_PX, 0.5))
+    figures = late_figures(late_readings(walk, named(["lk"])[0], CameraFacts(FOCAL_PX), 0.5))
+    stale = late_figures(late_readings(walk, named(["stale"])[0], CameraFacts(FOCAL_PX), 0.5))
     assert figures.count == stale.count > 0
     assert figures.frames_max == 1
     assert figures.error_median < 3 < stale.error_median
