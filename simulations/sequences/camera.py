@@ -108,7 +108,7 @@ class Camera:
         points = np.asarray(texture_points, np.float64)
         times = np.array([when])  # one time for all, until a rolling shutter tells them apart
         rotation, position = trajectory.pose(when)
-        while True:
+        for _ in range(MOST_ROUNDS):
             away = surface.points(points, times) - position
             seen = away @ rotation[0].T if len(times) == 1 else np.einsum("nij,nj->ni", rotation, away)
             depth = seen[:, 2]
@@ -117,8 +117,8 @@ class Camera:
             if np.abs(again - times).max(initial=0) < SAME_TIME_S:
                 break
             times = again
-        return pixels, depth, again
             rotation, position = trajectory.at(times)
+        return pixels, depth, again
 
 
 @dataclass(frozen=True)
