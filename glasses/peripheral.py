@@ -15,6 +15,7 @@ from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport import open_transport
 from bumble.transport.common import Transport
 
+from glasses.notify_port import NotifyPort, reason_of
 from shared.clock import Clock
 from shared.errors import LinkLost, LinkUnavailable
 from shared.wire import frames, gatt
@@ -27,15 +28,10 @@ DEFAULT_ADDRESS: Final = "F0:57:41:59:57:44"
 _COMMAND_S: Final = 5.0  # longest answer of a controller to one operation
 _POWER_ON_S: Final = 10.0
 _FAREWELL_S: Final = 2.0  # of one operation while closing
-_FULL_CONTROLLER_S: Final = 10.0  # longer than a supervision timeout: the controller has died
 _SUBSCRIBE_S: Final = 10.0  # a central that stays without listening keeps everybody else away
 _ADVERTISING_INTERVAL_MS: Final = 100.0
 _REOPEN_FIRST_S: Final = 0.25
 _REOPEN_CAP_S: Final = 5.0
-_MAX_PENDING_PACKETS: Final = 8
-"""ACL packets (four of our fragments) in Bumble's unbounded queue and the controller together: enough to fill a
-connection event, and what a control frame waits for."""
-
 _BUMBLE_FAILURES: Final = (core.BaseBumbleError, LinkLost, TimeoutError, OSError)
 
 
@@ -87,14 +83,14 @@ class PeripheralLink(DrivenLink):
             transport = await within(self._clock, _POWER_ON_S, open_transport(self._transport_name))
         except Exception as error:
             hint = "check that it runs, and the transport name (such as tcp-client:HOST:PORT or usb:0)"
-            raise LinkUnavailable(f"cannot open {where}: {_reason(error)}", hint=hint) from error
+            raise LinkUnavailable(f"cannot open {where}: {reason_of(error)}", hint=hint) from error
         radio = _Radio(self, transport, clock=self._clock, name=self._name, address=self._address)
         try:
             await radio.power_on()
         except _BUMBLE_FAILURES as error:
             await radio.close()
             hint = "check that a Bluetooth controller (HCI) is at the other end"
-            raise LinkUnavailable(f"{where} does not start: {_reason(error)}", hint=hint) from error
+            raise LinkUnavailable(f"{where} does not start: {reason_of(error)}", hint=hint) from error
         except BaseException:
             await radio.close()
             raise
@@ -108,7 +104,7 @@ class PeripheralLink(DrivenLink):
                 await radio.serve()
                 problem = "its transport ended"
             except _BUMBLE_FAILURES as error:
-                problem = _reason(error)
+                problem = reason_of(error)
             finally:
                 self._connection_down()
                 await radio.close()
@@ -128,11 +124,11 @@ class PeripheralLink(DrivenLink):
 
     # Called by _Radio --------------------------------------------------------------------------------
 
-    def connection_up(self, port: _NotifyPort) -> None:
+    def connection_up(self, port: NotifyPort) -> None:
         """The phone listens."""
         self._connection_up(port)
 
-    def connection_down(self, port: _NotifyPort) -> None:
+    def connection_down(self, port: NotifyPort) -> None:
         """The phone listens no longer."""
         self._connection_down(port)
 
@@ -195,7 +191,7 @@ class _Radio:
         self._device.on(Device.EVENT_CONNECTION, self._on_connection)
         transport.source.terminated.add_done_callback(lambda _: self._alarm.ring())
         self._connection: Connection | None = None
-        self._port: _NotifyPort | None = None
+        self._port: NotifyPort | None = None
         self._listening = False  # the phone has enabled notifications
         self._idle_since = 0.0
         self._advertising = False
@@ -237,7 +233,7 @@ class _Radio:
                 await self._command(self._device.stop_advertising(), _FAREWELL_S)
                 await self._command(self._device.power_off(), _FAREWELL_S)
             except _BUMBLE_FAILURES as error:
-                self._link.report(f"the Bluetooth controller was left without a farewell: {_reason(error)}")
+                self._link.report(f"the Bluetooth controller was left without a farewell: {reason_of(error)}")
         await self._transport.close()
 
     def drop_connection(self) -> None:
@@ -291,7 +287,9 @@ class _Radio:
     def _open_port(self) -> None:
         if self._port is not None or self._connection is None or not self._listening:
             return
-        port = _NotifyPort(self, self._device, self._connection, self._to_phone, self._clock)
+        port = NotifyPort(
+            self._device, self._connection, self._to_phone, self._clock, drop_connection=self.drop_connection
+        )
         if port.max_write >= frames.MIN_VALUE_BYTES:  # otherwise the MTU exchange is still to come
             self._port = port
             self._link.connection_up(port)
@@ -301,53 +299,6 @@ class _Radio:
             port, self._port = self._port, None
             port.close()
             self._link.connection_down(port)
-
-
-class _NotifyPort:
-    """`DatagramPort` that notifies one connected phone."""
-
-    def __init__(
-        self, radio: _Radio, device: Device, connection: Connection, characteristic: Characteristic[bytes], clock: Clock
-    ) -> None:
-        self._radio = radio
-        self._device = device
-        self._connection = connection
-        self._characteristic = characteristic
-        self._clock = clock
-        self._open = True
-        self._flow = asyncio.Event()
-        self._queue = device.host.le_acl_packet_queue
-        if self._queue is not None:
-            self._queue.on("flow", self._flow.set)
-
-    @property
-    def max_write(self) -> int:
-        return min(frames.MAX_VALUE_BYTES, self._connection.att_mtu - 3)
-
-    async def write(self, value: bytes) -> None:
-        while self._open and self._queue is not None and self._queue.pending >= _MAX_PENDING_PACKETS:
-            self._flow.clear()
-            try:
-                await within(self._clock, _FULL_CONTROLLER_S, self._flow.wait())
-            except TimeoutError as error:
-                raise LinkLost("the Bluetooth controller takes no more packets") from error
-        if not self._open:
-            raise LinkLost("the phone is no longer connected")
-        try:
-            await self._device.notify_subscriber(self._connection, self._characteristic, value)
-        except (core.BaseBumbleError, OSError) as error:
-            raise LinkLost(f"a notification failed: {_reason(error)}") from error
-
-    def drop(self) -> None:
-        if self._open:
-            self._radio.drop_connection()
-
-    def close(self) -> None:
-        """The connection is gone, or the phone stopped listening."""
-        self._open = False
-        if self._queue is not None:
-            self._queue.remove_listener("flow", self._flow.set)
-        self._flow.set()
 
 
 class _NoPairing(PairingDelegate):
@@ -366,9 +317,3 @@ def _pairing_config(_connection: Connection) -> PairingConfig:
         delegate=_NoPairing(),
         identity_address_type=PairingConfig.AddressType.RANDOM,
     )
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

@@ -12,6 +12,7 @@ from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 from bleak.exc import BleakError
 
+from phone.write_port import CALL_S, WritePort, reason_of
 from shared.clock import Clock
 from shared.errors import LinkError, LinkLost, LinkUnavailable
 from shared.wire import frames, gatt
@@ -20,7 +21,6 @@ from shared.wire.waiting import Backoff, within
 
 _PROBE_S: Final = 10.0
 _CONNECT_S: Final = 15.0
-_CALL_S: Final = 5.0  # any other call of bleak
 _MTU_S: Final = 5.0  # from connection to a usable write size
 _MTU_POLL_S: Final = 0.05  # bleak has no event for it
 _RETRY_FIRST_S: Final = 0.25
@@ -70,7 +70,7 @@ class CentralLink(DrivenLink):
         try:
             await within(self._clock, _PROBE_S, self._probe())
         except _BLEAK_FAILURES as error:
-            raise LinkUnavailable(f"Bluetooth cannot be used: {_reason(error)}", hint=_NO_BLUETOOTH_HINT) from error
+            raise LinkUnavailable(f"Bluetooth cannot be used: {reason_of(error)}", hint=_NO_BLUETOOTH_HINT) from error
         self._ensure_running()
         self._spawn(self._keep_connected(), "central")
 
@@ -97,7 +97,7 @@ class CentralLink(DrivenLink):
             except LinkError as error:
                 problem = error.message
             except Exception as error:  # noqa: BLE001 - bleak's backends leak their platform's own exceptions
-                problem = f"Bluetooth failed: {_reason(error)}"
+                problem = f"Bluetooth failed: {reason_of(error)}"
             # That there are no glasses is told once, not after every scan.
             if problem and problem != told:
                 self._status(problem)
@@ -113,7 +113,7 @@ class CentralLink(DrivenLink):
             service_uuids=[gatt.SERVICE_UUID],
             **arguments,
         )
-        device = await within(self._clock, self._scan_s + _CALL_S, search)
+        device = await within(self._clock, self._scan_s + CALL_S, search)
         if device is None:
             raise LinkUnavailable("no glasses in reach; scanning on")
         return device
@@ -122,18 +122,18 @@ class CentralLink(DrivenLink):
         """Connect and stay until the connection ends; True when the glasses said HELLO."""
         ended = asyncio.Event()
         client = BleakClient(device, disconnected_callback=lambda _: ended.set(), timeout=_CONNECT_S)
-        port: _WritePort | None = None
+        port: WritePort | None = None
         try:
-            await within(self._clock, _CONNECT_S + _CALL_S, client.connect())
+            await within(self._clock, _CONNECT_S + CALL_S, client.connect())
             to_glasses = client.services.get_characteristic(gatt.TO_GLASSES_UUID)
             to_phone = client.services.get_characteristic(gatt.TO_PHONE_UUID)
             if to_glasses is None or to_phone is None:
                 raise LinkUnavailable("the device in reach advertises the Wayword service but does not have it")
-            port = _WritePort(client, to_glasses, ended, self._clock)
+            port = WritePort(client, to_glasses, ended, self._clock)
             await self._wait_for_write_size(port)
             # The port holds writes back until the subscription stands, and no HELLO of the glasses is missed.
             self._connection_up(port)
-            await within(self._clock, _CALL_S, client.start_notify(to_phone, self._on_notification))
+            await within(self._clock, CALL_S, client.start_notify(to_phone, self._on_notification))
             port.subscribed.set()
             await ended.wait()
             return self.quality.connected
@@ -144,7 +144,7 @@ class CentralLink(DrivenLink):
                 self._connection_down(port)
             await self._part_from(client)
 
-    async def _wait_for_write_size(self, port: _WritePort) -> None:
+    async def _wait_for_write_size(self, port: WritePort) -> None:
         deadline = self._clock.monotonic() + _MTU_S
         while port.max_write < frames.MIN_VALUE_BYTES:
             if port.ended.is_set() or self._clock.monotonic() >= deadline:
@@ -153,48 +153,9 @@ class CentralLink(DrivenLink):
 
     async def _part_from(self, client: BleakClient) -> None:
         try:
-            await within(self._clock, _CALL_S, client.disconnect())
+            await within(self._clock, CALL_S, client.disconnect())
         except Exception as error:  # noqa: BLE001 - it is being given up anyway, and platforms differ in what they raise
-            self._status(f"the old connection was not taken down: {_reason(error)}")
+            self._status(f"the old connection was not taken down: {reason_of(error)}")
 
     def _on_notification(self, _characteristic: BleakGATTCharacteristic, value: bytearray) -> None:
         self._value_arrived(bytes(value))
-
-
-class _WritePort:
-    """`DatagramPort` that writes to connected glasses without response."""
-
-    def __init__(
-        self, client: BleakClient, characteristic: BleakGATTCharacteristic, ended: asyncio.Event, clock: Clock
-    ) -> None:
-        self._client = client
-        self._characteristic = characteristic
-        self._clock = clock
-        self.ended = ended
-        self.subscribed = asyncio.Event()
-
-    @property
-    def max_write(self) -> int:
-        # Asked every time: BlueZ says 20 at a second connection until the MTU exchange has finished.
-        return min(frames.MAX_VALUE_BYTES, self._characteristic.max_write_without_response_size)
-
-    async def write(self, value: bytes) -> None:
-        await self.subscribed.wait()  # `_serve` sets it when start_notify is through, and also when it fails
-        if self.ended.is_set():
-            raise LinkLost("the glasses are no longer connected")
-        try:
-            call = self._client.write_gatt_char(self._characteristic, value, response=False)
-            await within(self._clock, _CALL_S, call)
-        except LinkError:
-            raise
-        except Exception as error:  # bleak's backends leak their platform's own exceptions
-            raise LinkLost(f"a write failed: {_reason(error)}") from error
-
-    def drop(self) -> None:
-        self.ended.set()
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
