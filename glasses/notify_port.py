@@ -54,6 +54,9 @@ class NotifyPort:
     def max_write(self) -> int:
         return min(frames.MAX_VALUE_BYTES, self._connection.att_mtu - 3)
 
+    def bulk_at(self, now: float) -> float:
+        return now
+
     async def write(self, value: bytes) -> None:
         while self._open and self._queue is not None and self._queue.pending >= _MAX_PENDING_PACKETS:
             self._flow.clear()

@@ -41,6 +41,9 @@ class WritePort:
         # Asked every time: BlueZ says 20 at a second connection until the MTU exchange has finished.
         return min(frames.MAX_VALUE_BYTES, self._characteristic.max_write_without_response_size)
 
+    def bulk_at(self, now: float) -> float:
+        return now  # the queue below bleak cannot be seen; the window of the lane keeps it short
+
     async def write(self, value: bytes) -> None:
         await self.subscribed.wait()  # `_serve` sets it when start_notify is through, and also when it fails
         if self.ended.is_set():

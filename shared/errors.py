@@ -6,6 +6,7 @@
     ├── UsageError                  the command line or a setting is wrong
     ├── InputError                  a picture, a video or a camera cannot be used
     ├── StorageError                a file or the disk refuses
+    │   └── BondsDamaged            the glasses' file of paired phones is not readable; it was set aside
     ├── PackError
     │   ├── PackMissing             not installed
     │   ├── PackCorrupt             a hash, size or format is wrong
@@ -15,6 +16,9 @@
     ├── LinkError
     │   ├── LinkUnavailable         no radio, no peer
     │   ├── LinkLost                the connection ended (retryable)
+    │   ├── NotPaired               the glasses in reach are not paired with this phone
+    │   ├── BondLost                one side has forgotten the other
+    │   ├── PairingFailed           pairing did not come about, with its reason
     │   ├── TransferExpired         the deadline of an object passed before it was delivered
     │   ├── TransferRefused         the peer refused an object, with its reason
     │   └── FrameMalformed          bytes that are no frame
@@ -31,6 +35,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import ClassVar
 
 
@@ -75,6 +80,10 @@ class StorageError(WaywordError):
     """A file cannot be read or written, or the disk is full."""
 
     exit_code = 4
+
+
+class BondsDamaged(StorageError):
+    """The file of paired phones holds something else."""
 
 
 class PackError(WaywordError):
@@ -125,12 +134,61 @@ class LinkLost(LinkError):
     retryable = True
 
 
+class NotPaired(LinkError):
+    """There are glasses, but this phone is not paired with them."""
+
+    retryable = True
+
+
+class BondLost(LinkError):
+    """Two devices were paired, and one of them has forgotten it."""
+
+    retryable = True
+
+
+class PairingFailure(StrEnum):
+    """Why a pairing did not come about."""
+
+    NO_GLASSES = "no_glasses"
+    """No glasses in pairing mode were heard."""
+    UNREACHABLE = "unreachable"
+    """They were heard, but no connection came about or it broke."""
+    REFUSED = "refused"
+    """The glasses refused before there was a number."""
+    REJECTED = "rejected"
+    """The wearer said no on the glasses, or did not answer there."""
+    NUMBERS_DIFFER = "numbers_differ"
+    """The user said no on the phone."""
+    TIMED_OUT = "timed_out"
+    """Nobody answered in time."""
+    NOT_COMPARED = "not_compared"
+    """The stack paired without showing a number; the pairing was undone."""
+    UNSUPPORTED = "unsupported"
+    """This machine or its Bluetooth adapter cannot do it."""
+
+
+class PairingFailed(LinkError):
+    """A pairing did not come about.
+
+    Args:
+        reason: which of the known ways.
+    """
+
+    def __init__(self, reason: PairingFailure, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
 class TransferExpired(LinkError):
     """An object's deadline passed before the peer had it."""
 
 
 class TransferRefused(LinkError):
     """The peer refused an object."""
+
+
+class VersionMismatch(LinkError):
+    """The two sides speak no common version of the link's protocol."""
 
 
 class FrameMalformed(LinkError):

@@ -8,9 +8,12 @@ from typing import Final
 MAX_OBJECT_BYTES: Final = 256 * 1024
 """Largest object one transfer may carry; a whole sign is 2-20 kB, a frame scaled down about 60 kB."""
 MAX_CONCURRENT_TRANSFERS: Final = 8
-"""Incoming transfers held at once, per lane: bounds receive memory to 8 x MAX_OBJECT_BYTES."""
-WINDOW_FRAGMENTS: Final = 12
-"""Bulk fragments in flight without an acknowledgement (link.md: 8-16)."""
+"""Incoming transfers held at once, per lane."""
+MAX_LANE_BYTES: Final = 1024 * 1024
+"""Bytes held for incoming objects, per lane: unfinished ones count whole, finished ones until they are taken."""
+WINDOW_FRAGMENTS: Final = 32
+"""Fragments of a lane in flight without an acknowledgement: 100 kB/s at a 50 ms interval has 15 kB, 31 fragments, on
+its way within a round trip of three intervals. The window in use follows the radio and is mostly much smaller."""
 ACK_EVERY_FRAGMENTS: Final = 4
 """A receiver acknowledges at least every so many fragments."""
 MAX_QUEUED_OBJECTS: Final = 64

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Lane(IntEnum):
-    """Priority of an object; control overtakes bulk between fragments."""
+    """Priority of an object; control overtakes bulk between fragments.
+
+    Control objects are sent in the order they were handed in, of bulk objects the newest first.
+    """
 
     CONTROL = 0
     BULK = 1
@@ -22,10 +26,59 @@ class SendReceipt:
     Attributes:
         bytes_on_air: ATT value bytes written or notified for it, headers and repeats included.
         seconds: from the call of `send` to the peer's final acknowledgement.
+        bytes_again: payload bytes that were sent more than once.
     """
 
     bytes_on_air: int
     seconds: float
+    bytes_again: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """When an object handed in now would be delivered, in seconds from now.
+
+    Attributes:
+        typical_s: half of the time it is quicker.
+        late_s: nine times in ten it is quicker.
+    """
+
+    typical_s: float
+    late_s: float
+
+
+NINE_IN_TEN: Final = 1.2816
+"""Standard normal quantile of 0.9."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryModel:
+    """The numbers behind `LinkQuality.predict`; how they come about is in `shared.wire.estimate`.
+
+    Attributes:
+        backlog_bytes: payload that is before a new object.
+        bytes_per_s: goodput, measured or assumed.
+        round_trip_s: measured or assumed.
+        wait_s: until the connection is expected back; 0 while it stands.
+        log_bias: mean of ln(actual / base) over the last deliveries.
+        log_spread: its standard deviation.
+    """
+
+    backlog_bytes: int
+    bytes_per_s: float
+    round_trip_s: float
+    wait_s: float
+    log_bias: float
+    log_spread: float
+
+    def base_s(self, size: int) -> float:
+        """Seconds for an object of `size` bytes if the link does just what it did on average."""
+        return self.wait_s + self.round_trip_s + (self.backlog_bytes + size) / self.bytes_per_s
+
+    def predict(self, size: int) -> Delivery:
+        """Time and uncertainty for an object of `size` bytes."""
+        typical = self.base_s(size) * math.exp(self.log_bias)
+        return Delivery(typical, typical * math.exp(NINE_IN_TEN * self.log_spread))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +92,10 @@ class LinkQuality:
         peer_battery_percent: 0..100 as of the peer's last HELLO.
         reconnects: connections after the first.
         refused_frames: malformed, oversize or out-of-window frames survived.
+        delivery: predicts how long an object of a given size would take.
+        lost_for_s: since the connection ended; None while it stands, and before the first.
+        clock_offset_s: the peer's monotonic clock minus this side's; None before it was measured.
+        clock_error_s: how far that may be off: half of the exchange it was measured in.
     """
 
     connected: bool
@@ -47,6 +104,14 @@ class LinkQuality:
     peer_battery_percent: int | None
     reconnects: int
     refused_frames: int
+    delivery: DeliveryModel
+    lost_for_s: float | None = None
+    clock_offset_s: float | None = None
+    clock_error_s: float | None = None
+
+    def predict(self, size: int) -> Delivery:
+        """When a bulk object of `size` bytes handed in now would be delivered."""
+        return self.delivery.predict(size)
 
 
 class Link(Protocol):

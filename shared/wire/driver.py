@@ -31,6 +31,14 @@ class DatagramPort(Protocol):
         """Largest value `write` takes now, in bytes; it may change while connected."""
         ...
 
+    def bulk_at(self, now: float) -> float:
+        """When the next bulk value should be written; `now` or earlier for at once.
+
+        A port that knows its radio's queue holds bulk back, so that a control value handed in later goes out first.
+        Every other says `now`. A port that will take bulk sooner than it said calls its link's `room`.
+        """
+        ...
+
     async def write(self, value: bytes) -> None:
         """Hand one value to the radio, waiting while its queue is full.
 
@@ -118,7 +126,7 @@ class DrivenLink:
     @property
     def quality(self) -> LinkQuality:
         """The link as it is now."""
-        return self._session.quality
+        return self._session.quality(self._clock.monotonic())
 
     @property
     def peer(self) -> Peer | None:
@@ -172,15 +180,22 @@ class DrivenLink:
             return
         was_greeted = self._session.greeted
         self._port = None
-        self._session.disconnected()
+        self._session.disconnected(self._clock.monotonic())
         if was_greeted:
             self._status("the connection to the peer ended")
         self._alarm.ring()
 
+    def room(self) -> None:
+        """A port's write size changed, or it takes bulk again."""
+        self._writable.set()
+
     def _value_arrived(self, value: bytes) -> None:
         """The peer sent one ATT value."""
-        was_greeted = self._session.greeted
+        was_greeted, was_mismatched = self._session.greeted, self._session.mismatch
         self._session.on_value(value, self._clock.monotonic())
+        if self._session.mismatch is not None and was_mismatched is None:
+            self._status(str(self._session.mismatch))
+            self.drop_connection()
         if self._session.greeted and not was_greeted and self._session.peer is not None:
             self._status(f"connected to {self._session.peer.name or 'a peer without a name'}")
         self._alarm.ring()
@@ -220,6 +235,11 @@ class DrivenLink:
                 self._port.drop()
             self._writable.set()
             wakeup = self._session.wakeup(now)
+            if self._port is not None and self._session.bulk_waits(now):
+                # Held back by the port; what it lets through now is for the other task, woken above.
+                turn = self._port.bulk_at(now)
+                if turn > now and (wakeup is None or turn < wakeup):
+                    wakeup = turn
             if self._writing and wakeup is not None:
                 # Frames that are due wait for the port, so there is no point in looking for them all the time.
                 wakeup = max(wakeup, now + _FULL_PORT_TICK_S)
@@ -245,7 +265,8 @@ class DrivenLink:
         max_write = port.max_write
         if max_write >= frames.MIN_VALUE_BYTES:
             self._session.set_max_write(max_write)
-        value = self._session.next_value(self._clock.monotonic())
+        now = self._clock.monotonic()
+        value = self._session.next_value(now, bulk=port.bulk_at(now) <= now)
         if value is None:
             return False
         try:
@@ -262,7 +283,8 @@ class DrivenLink:
             if future is None or future.done():
                 continue
             if isinstance(outcome, Delivered):
-                future.set_result(SendReceipt(bytes_on_air=outcome.bytes_on_air, seconds=outcome.seconds))
+                receipt = SendReceipt(outcome.bytes_on_air, outcome.seconds, outcome.bytes_again)
+                future.set_result(receipt)
             else:
                 future.set_exception(outcome.error)
 

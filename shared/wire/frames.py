@@ -8,7 +8,9 @@ Every frame starts with eight bytes, little-endian::
     bytes 4-5  fragment index (DATA), next expected index (ACK), otherwise zero
     bytes 6-7  low 16 bits of the session epoch of whoever sent the frame
 
-docs/link.md lists the payloads and a few frames as bytes.
+HELLO looks the same in every version of the protocol and always says version 1 in its header, so that two sides can
+agree on a version; every other frame says the agreed one. docs/link.md lists the payloads; docs/link-vectors.json has
+frames as bytes, for other implementations to be checked against.
 """
 
 from __future__ import annotations
@@ -24,23 +26,32 @@ from shared.errors import FrameMalformed
 from shared.link import Lane
 from shared.messages.wayword.v1 import link_pb2
 
+HELLO_VERSION: Final = 1
+"""Version nibble of HELLO, in every version of the protocol."""
+OLDEST_VERSION: Final = 1
 VERSION: Final = 1
+"""Versions of the protocol this code speaks: `OLDEST_VERSION`..`VERSION`."""
 HEADER_BYTES: Final = 8
 MAX_VALUE_BYTES: Final = 512
 """Longest attribute value of ATT (Core 5.4, Vol 3, Part F, 3.2.9)."""
 MIN_VALUE_BYTES: Final = 64
 """Shortest ATT value the link works with: a HELLO must fit. ATT's default of 20 (before the MTU exchange) does not."""
-MAX_NAME_BYTES: Final = 24
+MAX_NAME_BYTES: Final = 16
 """A name in HELLO is cut to this many UTF-8 bytes so that HELLO fits `MIN_VALUE_BYTES`."""
 
 _LINK_PACKET_BYTES: Final = 251  # payload of one link-layer packet with Data Length Extension
 _ATT_OVERHEAD_BYTES: Final = 7  # L2CAP header 4 + ATT opcode 1 + attribute handle 2
 _HEADER: Final = struct.Struct("<BBHHH")
 _START: Final = struct.Struct("<IIHBI")
-_CREDITS: Final = struct.Struct("<H")
+_ACK: Final = struct.Struct("<HI")
 _LANE_MASK: Final = 0x03
 _REPLY_FLAG: Final = 0x04
+START_BYTES: Final = HEADER_BYTES + _START.size
+"""A START without the object in it."""
+BITMAP_BITS: Final = 32
+"""Fragments behind the next expected one that an ACK tells of."""
 MAX_INDEX: Final = 0xFFFF
+MAX_VERSION: Final = 0xF
 MAX_REMAINING_MS: Final = 0xFFFF_FFFF
 
 
@@ -72,15 +83,30 @@ class RefuseReason(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First frame of a connection, both ways; `reply` marks the answer to one, which is not answered again."""
+    """First frame of a connection, both ways; `reply` marks the answer to one, which is not answered again.
+
+    Attributes:
+        epoch: 32 bits drawn when the sender's process starts.
+        version: newest version of the protocol the sender speaks, 1..15.
+        oldest_version: oldest one.
+        credits: fragments of each lane that may be in flight to the sender.
+        max_write: largest ATT value the sender can write or notify, in bytes.
+        battery_percent: 0..100, None when unknown.
+        clock_us: the sender's monotonic clock.
+        name: shown to a user.
+        echo_us: `clock_us` of the HELLO this one answers.
+        reply: whether it is an answer.
+    """
 
     epoch: int
-    protocol_version: int
+    version: int
     credits: int
     max_write: int
     battery_percent: int | None
     clock_us: int
     name: str
+    oldest_version: int = OLDEST_VERSION
+    echo_us: int | None = None
     reply: bool = False
 
 
@@ -93,6 +119,7 @@ class Start:
         checksum: CRC-32 of the object (`zlib.crc32`).
         fragment_size: payload bytes of every DATA frame but the last.
         remaining_ms: until the sender gives the object up; clocks of the two sides are not compared.
+        payload: the whole object, where it fits into this frame; None where it follows in DATA.
     """
 
     lane: Lane
@@ -103,6 +130,7 @@ class Start:
     fragment_size: int
     remaining_ms: int
     content: Content = Content.LINK_OBJECT
+    payload: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +144,25 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Every fragment below `next_index` has arrived; the lane may have `credits` fragments in flight."""
+    """What has arrived of a transfer.
+
+    Attributes:
+        next_index: every fragment below has arrived, and this one has not.
+        credits: fragments of the lane that may be in flight.
+        bitmap: bit i is set when fragment `next_index` + 1 + i has arrived, `BITMAP_BITS` bits.
+    """
 
     lane: Lane
     transfer_id: int
     epoch: int
     next_index: int
     credits: int
+    bitmap: int = 0
+
+    @property
+    def arrived(self) -> frozenset[int]:
+        """Fragments behind `next_index` that have arrived."""
+        return frozenset(self.next_index + 1 + bit for bit in range(BITMAP_BITS) if self.bitmap >> bit & 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +205,27 @@ def fragment_size(max_write: int) -> int:
     Returns:
         Bytes after the header: 487 for the usual 512, 236 for 244-byte values.
     """
+    return _whole_packets(max_write) - HEADER_BYTES
+
+
+def inline_size(max_write: int) -> int:
+    """Largest object that START carries itself, in bytes.
+
+    Args:
+        max_write: as in `fragment_size`.
+    """
+    return _whole_packets(max_write) - START_BYTES
+
+
+def link_packets(value_bytes: int) -> int:
+    """Link-layer packets of 251 bytes that a value of so many bytes takes."""
+    return -(-(value_bytes + _ATT_OVERHEAD_BYTES) // _LINK_PACKET_BYTES)
+
+
+def _whole_packets(max_write: int) -> int:
     value = min(max_write, MAX_VALUE_BYTES)
     packets = (value + _ATT_OVERHEAD_BYTES) // _LINK_PACKET_BYTES
-    if packets:
-        value = packets * _LINK_PACKET_BYTES - _ATT_OVERHEAD_BYTES
-    return value - HEADER_BYTES
+    return packets * _LINK_PACKET_BYTES - _ATT_OVERHEAD_BYTES if packets else value
 
 
 def epoch_tag(epoch: int) -> int:
@@ -182,33 +238,39 @@ def version_of(value: bytes) -> int | None:
     return value[0] >> 4 if value else None
 
 
-def encode(frame: Frame) -> bytes:
+def encode(frame: Frame, version: int = VERSION) -> bytes:
     """Bytes of a frame.
 
     Args:
         frame: fields must be in range for their width; `epoch` may be the full 32-bit epoch.
+        version: the agreed version; HELLO has its own.
     """
     match frame:
         case Hello():
             flags = _REPLY_FLAG if frame.reply else 0
-            return _header(FrameType.HELLO, flags, 0, 0, frame.epoch) + _encode_hello(frame)
+            return _header(FrameType.HELLO, HELLO_VERSION, flags, 0, 0, frame.epoch) + _encode_hello(frame)
         case Start():
             body = _START.pack(frame.length, frame.checksum, frame.fragment_size, frame.content, frame.remaining_ms)
-            return _transfer_header(FrameType.START, frame) + body
+            return _transfer_header(FrameType.START, version, frame) + body + (frame.payload or b"")
         case Data():
-            return _transfer_header(FrameType.DATA, frame, frame.index) + frame.payload
+            return _transfer_header(FrameType.DATA, version, frame, frame.index) + frame.payload
         case Ack():
-            return _transfer_header(FrameType.ACK, frame, frame.next_index) + _CREDITS.pack(frame.credits)
+            body = _ACK.pack(frame.credits, frame.bitmap)
+            return _transfer_header(FrameType.ACK, version, frame, frame.next_index) + body
         case Done():
-            return _transfer_header(FrameType.DONE, frame)
+            return _transfer_header(FrameType.DONE, version, frame)
         case Refuse():
-            return _transfer_header(FrameType.REFUSE, frame) + bytes([frame.reason])
+            return _transfer_header(FrameType.REFUSE, version, frame) + bytes([frame.reason])
         case Cancel():
-            return _transfer_header(FrameType.CANCEL, frame)
+            return _transfer_header(FrameType.CANCEL, version, frame)
 
 
-def decode(value: bytes) -> Frame:
+def decode(value: bytes, version: int = VERSION) -> Frame:
     """The frame in one ATT value.
+
+    Args:
+        value: the bytes, of any length.
+        version: the agreed version; HELLO has its own.
 
     Raises:
         FrameMalformed: the bytes are no frame of this version; nothing else is ever raised.
@@ -218,8 +280,9 @@ def decode(value: bytes) -> Frame:
     if len(value) > MAX_VALUE_BYTES:
         raise FrameMalformed(f"a frame has at most {MAX_VALUE_BYTES} bytes, this one has {len(value)}")
     first, second, transfer_id, index, epoch = _HEADER.unpack_from(value)
-    if first >> 4 != VERSION:
-        raise FrameMalformed(f"frame version {first >> 4} is unknown, this side speaks {VERSION}")
+    expected = HELLO_VERSION if first & 0x0F == FrameType.HELLO else version
+    if first >> 4 != expected:
+        raise FrameMalformed(f"frame version {first >> 4} is unknown, this side speaks {expected}")
     try:
         kind = FrameType(first & 0x0F)
         lane = Lane(second & _LANE_MASK)
@@ -239,8 +302,9 @@ def decode(value: bytes) -> Frame:
         case FrameType.DATA:
             return Data(lane, transfer_id, epoch, index, body)
         case FrameType.ACK:
-            _expect_length(kind, body, _CREDITS.size)
-            return Ack(lane, transfer_id, epoch, index, _CREDITS.unpack(body)[0])
+            _expect_length(kind, body, _ACK.size)
+            credits, bitmap = _ACK.unpack(body)
+            return Ack(lane, transfer_id, epoch, index, credits, bitmap)
         case FrameType.DONE:
             _expect_length(kind, body, 0)
             return Done(lane, transfer_id, epoch)
@@ -252,12 +316,14 @@ def decode(value: bytes) -> Frame:
             return Cancel(lane, transfer_id, epoch)
 
 
-def _header(kind: FrameType, lane_and_flags: int, transfer_id: int, index: int, epoch: int) -> bytes:
-    return _HEADER.pack(VERSION << 4 | kind, lane_and_flags, transfer_id, index, epoch_tag(epoch))
+def _header(kind: FrameType, version: int, lane_and_flags: int, transfer_id: int, index: int, epoch: int) -> bytes:
+    return _HEADER.pack(version << 4 | kind, lane_and_flags, transfer_id, index, epoch_tag(epoch))
 
 
-def _transfer_header(kind: FrameType, frame: Start | Data | Ack | Done | Refuse | Cancel, index: int = 0) -> bytes:
-    return _header(kind, frame.lane, frame.transfer_id, index, frame.epoch)
+def _transfer_header(
+    kind: FrameType, version: int, frame: Start | Data | Ack | Done | Refuse | Cancel, index: int = 0
+) -> bytes:
+    return _header(kind, version, frame.lane, frame.transfer_id, index, frame.epoch)
 
 
 def _expect_length(kind: FrameType, body: bytes, length: int) -> None:
@@ -273,18 +339,23 @@ def _reason(number: int) -> RefuseReason:
 
 
 def _decode_start(body: bytes, lane: Lane, transfer_id: int, epoch: int) -> Start:
-    _expect_length(FrameType.START, body, _START.size)
-    length, checksum, size, content, remaining_ms = _START.unpack(body)
+    if len(body) < _START.size:
+        raise FrameMalformed(f"START has at least {_START.size} payload bytes, this one has {len(body)}")
+    length, checksum, size, content, remaining_ms = _START.unpack_from(body)
+    payload = body[_START.size :] or None
+    if payload is not None and len(payload) != length:
+        raise FrameMalformed(f"START carries {len(payload)} bytes of an object of {length}: all of it or nothing")
     try:
         kind = Content(content)
     except ValueError as error:
         raise FrameMalformed(f"content {content} is unknown") from error
-    return Start(lane, transfer_id, epoch, length, checksum, size, remaining_ms, kind)
+    return Start(lane, transfer_id, epoch, length, checksum, size, remaining_ms, kind, payload)
 
 
 def _encode_hello(frame: Hello) -> bytes:
     message = link_pb2.Hello(
-        protocol_version=frame.protocol_version,
+        version=frame.version,
+        oldest_version=frame.oldest_version,
         epoch=frame.epoch,
         credits=frame.credits,
         max_write=frame.max_write,
@@ -294,6 +365,8 @@ def _encode_hello(frame: Hello) -> bytes:
     )
     if frame.battery_percent is not None:
         message.battery_percent = frame.battery_percent
+    if frame.echo_us is not None:
+        message.echo_us = frame.echo_us
     return message.SerializeToString(deterministic=True)
 
 
@@ -307,9 +380,15 @@ def _decode_hello(body: bytes, *, reply: bool, tag: int) -> Hello:
     battery = message.battery_percent if message.HasField("battery_percent") else None
     if battery is not None and battery > 100:
         raise FrameMalformed(f"a battery cannot be at {battery} percent")
+    if not 1 <= message.oldest_version <= message.version <= MAX_VERSION:
+        raise FrameMalformed(
+            f"HELLO speaks versions {message.oldest_version} to {message.version}: not a range in 1..15"
+        )
     return Hello(
         epoch=message.epoch,
-        protocol_version=message.protocol_version,
+        version=message.version,
+        oldest_version=message.oldest_version,
+        echo_us=message.echo_us if message.HasField("echo_us") else None,
         credits=message.credits,
         max_write=message.max_write,
         battery_percent=battery,

@@ -75,6 +75,9 @@ class _MemoryPort:
     def max_write(self) -> int:
         return self._cable.max_write
 
+    def bulk_at(self, now: float) -> float:
+        return now
+
     async def write(self, value: bytes) -> None:
         if self._open and self._cable.keep(value):
             await self._queue.put((self._cable.clock.monotonic() + self._cable.latency, value))

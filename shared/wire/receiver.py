@@ -2,9 +2,11 @@
 
 Rules:
 
-1. Fragments are taken in order only; one that lies ahead is refused and the position is stated again. Memory is
-   bounded by `limits.MAX_CONCURRENT_TRANSFERS` objects of `limits.MAX_OBJECT_BYTES` per lane, untaken ones included.
-2. An ACK is due after `limits.ACK_EVERY_FRAGMENTS` fragments, after `ACK_DELAY_S`, or at once on a gap or a repeat.
+1. Fragments are taken in any order within `limits.WINDOW_FRAGMENTS` of the first that is missing. Each lane holds at
+   most `limits.MAX_CONCURRENT_TRANSFERS` objects of `limits.MAX_LANE_BYTES` together, untaken ones included; what has
+   no room is refused as busy.
+2. An ACK states what has arrived, and how many fragments may be in flight: fewer as the lane fills up. It is due after
+   `limits.ACK_EVERY_FRAGMENTS` fragments, after `ACK_DELAY_S`, or at once on a new gap, a repeat or a repeated START.
 3. A complete object whose checksum holds is handed over once and answered with DONE; the last
    `limits.MAX_REMEMBERED_TRANSFERS` completed transfers are remembered, so that a repeat is answered but not delivered.
 4. Nothing a peer sends is fatal: every frame that is not taken yields one `Refusal`.
@@ -24,6 +26,7 @@ from shared.wire.frames import (
     HEADER_BYTES,
     MAX_INDEX,
     MAX_VALUE_BYTES,
+    VERSION,
     Ack,
     Cancel,
     Data,
@@ -49,7 +52,6 @@ class Refusal(StrEnum):
     NOT_GREETED = "not_greeted"
     WRONG_EPOCH = "wrong_epoch"
     DUPLICATE = "duplicate"
-    GAP = "gap"
     OUT_OF_WINDOW = "out_of_window"
     UNKNOWN_TRANSFER = "unknown_transfer"
     INCONSISTENT = "inconsistent"
@@ -62,19 +64,36 @@ class _Incoming:
     start: Start
     expires_at: float
     received: bytearray = field(default_factory=bytearray)
-    expected: int = 0  # index of the next fragment
+    ahead: dict[int, bytes] = field(default_factory=dict)  # fragments behind a gap
+    expected: int = 0  # index of the first that is missing
     unacknowledged: int = 0
     ack_due: float | None = None
-    gap_stated: bool = False
 
     @property
     def fragments(self) -> int:
         return max(1, -(-self.start.length // self.start.fragment_size))
 
+    @property
+    def held_bytes(self) -> int:
+        return len(self.received) + sum(map(len, self.ahead.values()))
+
+    @property
+    def bitmap(self) -> int:
+        bits = 0
+        for index in self.ahead:
+            bits |= 1 << index - self.expected - 1
+        return bits
+
     def fragment_bytes(self, index: int) -> int:
         if index < self.fragments - 1:
             return self.start.fragment_size
         return self.start.length - index * self.start.fragment_size
+
+    def take(self, index: int, payload: bytes) -> None:
+        self.ahead[index] = payload
+        while self.expected in self.ahead:
+            self.received += self.ahead.pop(self.expected)
+            self.expected += 1
 
 
 _Key = tuple[Lane, int]
@@ -89,6 +108,8 @@ class Receiver:
 
     def __init__(self, *, epoch: int) -> None:
         self._epoch = epoch
+        self.version = VERSION
+        """Agreed version of the protocol."""
         self._peer_epoch: int | None = None
         self._incoming: dict[_Key, _Incoming] = {}
         self._completed: OrderedDict[tuple[int | None, Lane, int], None] = OrderedDict()
@@ -104,7 +125,7 @@ class Receiver:
     @property
     def buffered_bytes(self) -> int:
         """Bytes held for unfinished and for completed but untaken objects."""
-        unfinished = sum(len(incoming.received) for incoming in self._incoming.values())
+        unfinished = sum(incoming.held_bytes for incoming in self._incoming.values())
         return unfinished + sum(len(payload) for _, payload in self._objects)
 
     def greet(self, peer_epoch: int) -> bool:
@@ -135,12 +156,14 @@ class Receiver:
     def next_reply(self, now: float) -> bytes | None:
         """The next DONE, REFUSE or ACK to send."""
         if self._replies:
-            return encode(self._replies.popitem(last=False)[1])
+            return encode(self._replies.popitem(last=False)[1], self.version)
         for (lane, transfer_id), incoming in self._incoming.items():
             if incoming.ack_due is not None and incoming.ack_due <= now:
                 incoming.ack_due = None
                 incoming.unacknowledged = 0
-                return encode(Ack(lane, transfer_id, self._epoch, incoming.expected, limits.WINDOW_FRAGMENTS))
+                credits = self._credits(lane, incoming.start.fragment_size)
+                ack = Ack(lane, transfer_id, self._epoch, incoming.expected, credits, incoming.bitmap)
+                return encode(ack, self.version)
         return None
 
     # Frames in ---------------------------------------------------------------------------------------
@@ -160,14 +183,18 @@ class Receiver:
         if incoming is not None and _same_object(incoming.start, start):
             incoming.expires_at = expires_at
             incoming.ack_due = now
-            incoming.gap_stated = False
             return None
-        # The same id for another object: the sender went round its ids, or fragments anew for a smaller ATT MTU.
+        # The same id for another object: the sender went round its ids, or fragments anew for another ATT MTU.
         self._incoming.pop(key, None)
-        if self._held(start.lane) >= limits.MAX_CONCURRENT_TRANSFERS:
+        held = self._reserved(start.lane)
+        if len(held) >= limits.MAX_CONCURRENT_TRANSFERS or sum(held) + start.length > limits.MAX_LANE_BYTES:
             return self._refuse(key, RefuseReason.BUSY, Refusal.BUSY)
-        self._incoming[key] = _Incoming(start, expires_at, ack_due=now + ACK_DELAY_S)
-        return None
+        incoming = _Incoming(start, expires_at, ack_due=now + ACK_DELAY_S)
+        if start.payload is None and start.length > 0:
+            self._incoming[key] = incoming
+            return None
+        incoming.received += start.payload or b""
+        return self._complete(key, incoming)
 
     def on_data(self, data: Data, now: float) -> Refusal | None:
         """Take the next fragment of a transfer."""
@@ -178,24 +205,21 @@ class Receiver:
         incoming = self._incoming.get(key)
         if incoming is None:
             return self._refuse(key, RefuseReason.UNKNOWN_TRANSFER, Refusal.UNKNOWN_TRANSFER)
-        if data.index < incoming.expected:
+        if data.index < incoming.expected or data.index in incoming.ahead:
             incoming.ack_due = now
             return Refusal.DUPLICATE
-        if data.index > incoming.expected:
-            if not incoming.gap_stated:
-                incoming.gap_stated = True
-                incoming.ack_due = now
-            beyond = data.index >= incoming.expected + limits.WINDOW_FRAGMENTS
-            return Refusal.OUT_OF_WINDOW if beyond else Refusal.GAP
+        if data.index > incoming.expected + limits.WINDOW_FRAGMENTS or data.index >= incoming.fragments:
+            incoming.ack_due = now
+            return Refusal.OUT_OF_WINDOW
         if len(data.payload) != incoming.fragment_bytes(data.index):
             return Refusal.INCONSISTENT
-        incoming.received += data.payload
-        incoming.expected += 1
-        incoming.gap_stated = False
+        new_gap = data.index > incoming.expected and data.index - 1 not in incoming.ahead
+        incoming.take(data.index, data.payload)
         if incoming.expected == incoming.fragments:
+            del self._incoming[key]
             return self._complete(key, incoming)
         incoming.unacknowledged += 1
-        if incoming.unacknowledged >= limits.ACK_EVERY_FRAGMENTS:
+        if new_gap or incoming.unacknowledged >= limits.ACK_EVERY_FRAGMENTS:
             incoming.ack_due = now
         elif incoming.ack_due is None:
             incoming.ack_due = now + ACK_DELAY_S
@@ -206,7 +230,6 @@ class Receiver:
         self._incoming.pop((cancel.lane, cancel.transfer_id), None)
 
     def _complete(self, key: _Key, incoming: _Incoming) -> Refusal | None:
-        del self._incoming[key]
         payload = bytes(incoming.received)
         if zlib.crc32(payload) != incoming.start.checksum:
             return self._refuse(key, RefuseReason.CORRUPT, Refusal.CORRUPT)
@@ -221,9 +244,15 @@ class Receiver:
     def _was_completed(self, key: _Key) -> bool:
         return (self._peer_epoch, *key) in self._completed
 
-    def _held(self, lane: Lane) -> int:
-        unfinished = sum(1 for held, _ in self._incoming if held is lane)
-        return unfinished + sum(1 for held, _ in self._objects if held is lane)
+    def _reserved(self, lane: Lane) -> list[int]:
+        """Bytes of each object the lane holds; an unfinished one counts whole, so that it can always be finished."""
+        unfinished = [incoming.start.length for (held, _), incoming in self._incoming.items() if held is lane]
+        return unfinished + [len(payload) for held, payload in self._objects if held is lane]
+
+    def _credits(self, lane: Lane, fragment_bytes: int) -> int:
+        held = sum(incoming.held_bytes for (on, _), incoming in self._incoming.items() if on is lane)
+        held += sum(len(payload) for on, payload in self._objects if on is lane)
+        return max(0, min(limits.WINDOW_FRAGMENTS, (limits.MAX_LANE_BYTES - held) // fragment_bytes))
 
     def _refuse(self, key: _Key, reason: RefuseReason, refusal: Refusal) -> Refusal:
         self._reply(key, Refuse(*key, self._epoch, reason))

@@ -67,6 +67,7 @@ class DelayWindow:
 
     def __init__(self) -> None:
         self._window = self._START
+        self._starting = True  # the window still doubles every round trip
         self._shortest: float | None = None
         self._recent: float | None = None
         self._turned_at = 0.0
@@ -85,7 +86,9 @@ class DelayWindow:
         base = self._recent if self._shortest is None else min(self._shortest, self._recent)
         target = max(self.TARGET_S, 0.75 * base)
         off_target = (target - (seconds - base)) / target
-        step = max(-1.0, min(1.0, off_target)) * fragments / self._window
+        # Until a queue is first felt the window grows by what was acknowledged, so doubles in a round trip.
+        self._starting = self._starting and off_target > 0.5
+        step = float(fragments) if self._starting else max(-1.0, min(1.0, off_target)) * fragments / self._window
         self._window = max(float(self.MINIMUM), min(float(limits.WINDOW_FRAGMENTS), self._window + step))
 
 
@@ -120,3 +123,40 @@ class Goodput:
     def pause(self) -> None:
         """The connection is gone: its silence is not slowness."""
         self._since = None
+
+
+class ClockOffset:
+    """The peer's clock against ours, from HELLO and its answer as in NTP (RFC 5905, section 8).
+
+    The answer's time lies between our sending and our receiving, so the middle of these is off by at most half of the
+    exchange. The best sample of the last minute counts: clocks drift by less than 0.1 ms a second apart.
+    """
+
+    _LIFE_S: Final = 60.0
+    _DRIFT: Final = 1e-4
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+        self._error = 0.0
+        self._measured_at = 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        """The peer's clock minus ours; None before a measurement."""
+        return self._offset
+
+    @property
+    def error(self) -> float | None:
+        """Largest error of `seconds` when it was measured."""
+        return None if self._offset is None else self._error
+
+    def sample(self, *, sent: float, peer: float, received: float) -> None:
+        """The peer's clock said `peer` between our `sent` and `received`; anything else is ignored."""
+        error = (received - sent) / 2
+        if error < 0:
+            return
+        age = received - self._measured_at
+        if self._offset is None or age >= self._LIFE_S or error <= self._error + self._DRIFT * age:
+            self._offset = peer - (sent + received) / 2
+            self._error = error
+            self._measured_at = received

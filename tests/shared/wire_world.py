@@ -82,7 +82,7 @@ class World:
         if self.connection:
             self.connection = 0
             for side in self.sides:
-                side.session.disconnected()
+                side.session.disconnected(self.now)
             self._serve_both()
 
     def restart(self, side: Side, epoch: int) -> None:

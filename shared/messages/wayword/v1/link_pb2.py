@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from shared.messages.wayword.v1 import types_pb2 as wayword_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15wayword/v1/link.proto\x12\nwayword.v1\x1a\x16wayword/v1/types.proto\"\xa6\x01\n\x05Hello\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0f\n\x07\x63redits\x18\x03 \x01(\r\x12\x11\n\tmax_write\x18\x04 \x01(\r\x12\x1c\n\x0f\x62\x61ttery_percent\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x08\x63lock_us\x18\x06 \x01(\x04\x12\x0c\n\x04name\x18\x07 \x01(\tB\x12\n\x10_battery_percent\"1\n\x08Readings\x12%\n\x08readings\x18\x01 \x03(\x0b\x32\x13.wayword.v1.Reading\"A\n\rGlassesStatus\x12\x1c\n\x0f\x62\x61ttery_percent\x18\x01 \x01(\rH\x00\x88\x01\x01\x42\x12\n\x10_battery_percent\"\x8f\x01\n\nLinkObject\x12\"\n\x05strip\x18\x01 \x01(\x0b\x32\x11.wayword.v1.StripH\x00\x12(\n\x08readings\x18\x02 \x01(\x0b\x32\x14.wayword.v1.ReadingsH\x00\x12+\n\x06status\x18\x03 \x01(\x0b\x32\x19.wayword.v1.GlassesStatusH\x00\x42\x06\n\x04\x62odyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15wayword/v1/link.proto\x12\nwayword.v1\x1a\x16wayword/v1/types.proto\"\xd7\x01\n\x05Hello\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x16\n\x0eoldest_version\x18\x08 \x01(\r\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0f\n\x07\x63redits\x18\x03 \x01(\r\x12\x11\n\tmax_write\x18\x04 \x01(\r\x12\x1c\n\x0f\x62\x61ttery_percent\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x08\x63lock_us\x18\x06 \x01(\x04\x12\x14\n\x07\x65\x63ho_us\x18\t \x01(\x04H\x01\x88\x01\x01\x12\x0c\n\x04name\x18\x07 \x01(\tB\x12\n\x10_battery_percentB\n\n\x08_echo_us\"1\n\x08Readings\x12%\n\x08readings\x18\x01 \x03(\x0b\x32\x13.wayword.v1.Reading\"A\n\rGlassesStatus\x12\x1c\n\x0f\x62\x61ttery_percent\x18\x01 \x01(\rH\x00\x88\x01\x01\x42\x12\n\x10_battery_percent\"\x8f\x01\n\nLinkObject\x12\"\n\x05strip\x18\x01 \x01(\x0b\x32\x11.wayword.v1.StripH\x00\x12(\n\x08readings\x18\x02 \x01(\x0b\x32\x14.wayword.v1.ReadingsH\x00\x12+\n\x06status\x18\x03 \x01(\x0b\x32\x19.wayword.v1.GlassesStatusH\x00\x42\x06\n\x04\x62odyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,11 +33,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wayword.v1.link_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HELLO']._serialized_start=62
-  _globals['_HELLO']._serialized_end=228
-  _globals['_READINGS']._serialized_start=230
-  _globals['_READINGS']._serialized_end=279
-  _globals['_GLASSESSTATUS']._serialized_start=281
-  _globals['_GLASSESSTATUS']._serialized_end=346
-  _globals['_LINKOBJECT']._serialized_start=349
-  _globals['_LINKOBJECT']._serialized_end=492
+  _globals['_HELLO']._serialized_end=277
+  _globals['_READINGS']._serialized_start=279
+  _globals['_READINGS']._serialized_end=328
+  _globals['_GLASSESSTATUS']._serialized_start=330
+  _globals['_GLASSESSTATUS']._serialized_end=395
+  _globals['_LINKOBJECT']._serialized_start=398
+  _globals['_LINKOBJECT']._serialized_end=541
 # @@protoc_insertion_point(module_scope)

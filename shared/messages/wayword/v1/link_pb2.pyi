@@ -25,43 +25,56 @@ class Hello(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    OLDEST_VERSION_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     CREDITS_FIELD_NUMBER: _builtins.int
     MAX_WRITE_FIELD_NUMBER: _builtins.int
     BATTERY_PERCENT_FIELD_NUMBER: _builtins.int
     CLOCK_US_FIELD_NUMBER: _builtins.int
+    ECHO_US_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
-    protocol_version: _builtins.int
+    version: _builtins.int
+    """Newest version of the protocol the sender speaks, 1..15, and the oldest. HELLO itself is the same in all of them."""
+    oldest_version: _builtins.int
     epoch: _builtins.int
     """Drawn at random when the process starts: a peer with a new epoch has forgotten every transfer."""
     credits: _builtins.int
-    """Bulk fragments the receiver accepts without an acknowledgement."""
+    """Fragments of each lane that the sender of HELLO accepts without having acknowledged them."""
     max_write: _builtins.int
     """Largest ATT value the sender can write or notify, in bytes."""
     battery_percent: _builtins.int
     """0..100; absent when unknown."""
     clock_us: _builtins.int
     """Sender's monotonic clock, in microseconds."""
+    echo_us: _builtins.int
+    """In an answer: clock_us of the HELLO it answers."""
     name: _builtins.str
     def __init__(
         self,
         *,
-        protocol_version: _builtins.int = ...,
+        version: _builtins.int = ...,
+        oldest_version: _builtins.int = ...,
         epoch: _builtins.int = ...,
         credits: _builtins.int = ...,
         max_write: _builtins.int = ...,
         battery_percent: _builtins.int | None = ...,
         clock_us: _builtins.int = ...,
+        echo_us: _builtins.int | None = ...,
         name: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_battery_percent", b"_battery_percent", "battery_percent", b"battery_percent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_battery_percent", b"_battery_percent", "_echo_us", b"_echo_us", "battery_percent", b"battery_percent", "echo_us", b"echo_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_battery_percent", b"_battery_percent", "battery_percent", b"battery_percent", "clock_us", b"clock_us", "credits", b"credits", "epoch", b"epoch", "max_write", b"max_write", "name", b"name", "protocol_version", b"protocol_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_battery_percent", b"_battery_percent", "_echo_us", b"_echo_us", "battery_percent", b"battery_percent", "clock_us", b"clock_us", "credits", b"credits", "echo_us", b"echo_us", "epoch", b"epoch", "max_write", b"max_write", "name", b"name", "oldest_version", b"oldest_version", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__battery_percent: _TypeAlias = _typing.Literal["battery_percent"]  # noqa: Y015
     _WhichOneofArgType__battery_percent: _TypeAlias = _typing.Literal["_battery_percent", b"_battery_percent"]  # noqa: Y015
+    _WhichOneofReturnType__echo_us: _TypeAlias = _typing.Literal["echo_us"]  # noqa: Y015
+    _WhichOneofArgType__echo_us: _TypeAlias = _typing.Literal["_echo_us", b"_echo_us"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__battery_percent) -> _WhichOneofReturnType__battery_percent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__echo_us) -> _WhichOneofReturnType__echo_us | None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
 
