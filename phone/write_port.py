@@ -41,6 +41,10 @@ class WritePort:
         # Asked every time: BlueZ says 20 at a second connection until the MTU exchange has finished.
         return min(frames.MAX_VALUE_BYTES, self._characteristic.max_write_without_response_size)
 
+    @property
+    def paced(self) -> bool:
+        return False
+
     def bulk_at(self, now: float) -> float:
         return now  # the queue below bleak cannot be seen; the window of the lane keeps it short
 

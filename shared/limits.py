@@ -14,8 +14,8 @@ MAX_LANE_BYTES: Final = 1024 * 1024
 WINDOW_FRAGMENTS: Final = 32
 """Fragments of a lane in flight without an acknowledgement: 100 kB/s at a 50 ms interval has 15 kB, 31 fragments, on
 its way within a round trip of three intervals. The window in use follows the radio and is mostly much smaller."""
-ACK_EVERY_FRAGMENTS: Final = 4
-"""A receiver acknowledges at least every so many fragments."""
+ACK_EVERY_FRAGMENTS: Final = 2
+"""A receiver acknowledges at least every so many fragments: with more, a slow link's window could not be short."""
 MAX_QUEUED_OBJECTS: Final = 64
 """Objects that wait to be sent, per lane; when one more comes the oldest that has not been started is dropped."""
 MAX_REMEMBERED_TRANSFERS: Final = 256

@@ -31,6 +31,11 @@ class DatagramPort(Protocol):
         """Largest value `write` takes now, in bytes; it may change while connected."""
         ...
 
+    @property
+    def paced(self) -> bool:
+        """Whether `bulk_at` keeps the radio's queue short, so that the lane's window need not."""
+        ...
+
     def bulk_at(self, now: float) -> float:
         """When the next bulk value should be written; `now` or earlier for at once.
 
@@ -171,7 +176,7 @@ class DrivenLink:
             return
         self._ensure_running()
         self._port = port
-        self._session.connected(max_write=port.max_write, now=self._clock.monotonic())
+        self._session.connected(max_write=port.max_write, now=self._clock.monotonic(), paced=port.paced)
         self._alarm.ring()
 
     def _connection_down(self, port: DatagramPort | None = None) -> None:

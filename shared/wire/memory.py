@@ -75,6 +75,10 @@ class _MemoryPort:
     def max_write(self) -> int:
         return self._cable.max_write
 
+    @property
+    def paced(self) -> bool:
+        return False
+
     def bulk_at(self, now: float) -> float:
         return now
 

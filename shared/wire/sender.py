@@ -93,6 +93,8 @@ class LaneSender:
         self._outcomes: list[Outcome] = []
         self.version = VERSION
         """Agreed version of the protocol."""
+        self.paced = False
+        """Whether the owner keeps the radio's queue short, so that the window need not."""
         self.goodput = Goodput()
 
     # What the owner asks for -------------------------------------------------------------------------
@@ -210,7 +212,8 @@ class LaneSender:
 
     def ready(self, now: float) -> bool:
         """Whether `next_frame` would give one."""
-        window = limits.WINDOW_FRAGMENTS if self._lane is Lane.CONTROL else self._window.fragments
+        bounded = self._lane is Lane.BULK and not self.paced
+        window = self._window.fragments if bounded else limits.WINDOW_FRAGMENTS
         if self.in_flight >= min(window, self._credits):
             return False
         if any(transfer.sendable(now) for transfer in self._active.values()):

@@ -182,13 +182,16 @@ class Session:
 
     # Connection --------------------------------------------------------------------------------------
 
-    def connected(self, *, max_write: int, now: float) -> None:
+    def connected(self, *, max_write: int, now: float, paced: bool = False) -> None:
         """A connection is up.
 
         Args:
             max_write: largest ATT value in bytes, at least `frames.MIN_VALUE_BYTES`.
             now: current time.
+            paced: whether the owner keeps the radio's queue short by `next_value`'s `bulk`.
         """
+        for sender in self._senders.values():
+            sender.paced = paced
         self._max_write = max_write
         self._heard_at = now
         self._stall_told = False

@@ -56,11 +56,11 @@ class DelayWindow:
     A control frame waits behind the bulk that the radio has already been given. A fixed window that fills a fast link
     makes it wait five intervals on a slow one, so the window follows the queueing delay as in LEDBAT (RFC 6817): it
     grows while the round trip is near the shortest one seen lately and shrinks when it exceeds that by `TARGET_S`, or
-    by three quarters of it on a link with longer intervals.
+    by half of it (one interval of the usual two) on a link with longer intervals.
     """
 
-    TARGET_S: Final = 0.030
-    MINIMUM: Final = 4
+    TARGET_S: Final = 0.020
+    MINIMUM: Final = 3
     """Fewer would leave the receiver waiting for its acknowledgement timer."""
     _START: Final = 6.0
     _HISTORY_S: Final = 5.0
@@ -84,7 +84,7 @@ class DelayWindow:
             self._shortest, self._recent, self._turned_at = self._recent, None, now
         self._recent = seconds if self._recent is None else min(self._recent, seconds)
         base = self._recent if self._shortest is None else min(self._shortest, self._recent)
-        target = max(self.TARGET_S, 0.75 * base)
+        target = max(self.TARGET_S, 0.5 * base)
         off_target = (target - (seconds - base)) / target
         # Until a queue is first felt the window grows by what was acknowledged, so doubles in a round trip.
         self._starting = self._starting and off_target > 0.5

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from shared.link import Lane
-from shared.wire.frames import MAX_REMAINING_MS, Ack, Data, Start, fragment_size, inline_size
+from shared.wire.frames import BITMAP_BITS, MAX_REMAINING_MS, Ack, Data, Start, fragment_size, inline_size
 
 REFRAGMENT_SHARE: Final = 0.25
 """When values grow, a transfer starts over in larger fragments while what arrived is less than this of what remains:
@@ -125,7 +125,9 @@ class Transfer:
             return False
         if self._announce:
             return True
-        return not self._asking and (bool(self._lost) or self._next < self._fragments)
+        # Further ahead an ACK could not tell of it, and the receiver would not take it.
+        reach = min(self._fragments, self._acked + BITMAP_BITS + 1)
+        return not self._asking and (bool(self._lost) or self._next < reach)
 
     # Beginning, again ---------------------------------------------------------------------------------
 
