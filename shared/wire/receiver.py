@@ -252,7 +252,8 @@ class Receiver:
     def _credits(self, lane: Lane, fragment_bytes: int) -> int:
         held = sum(incoming.held_bytes for (on, _), incoming in self._incoming.items() if on is lane)
         held += sum(len(payload) for on, payload in self._objects if on is lane)
-        return max(0, min(limits.WINDOW_FRAGMENTS, (limits.MAX_LANE_BYTES - held) // fragment_bytes))
+        # Never none: what was accepted has its room.
+        return max(1, min(limits.WINDOW_FRAGMENTS, (limits.MAX_LANE_BYTES - held) // fragment_bytes))
 
     def _refuse(self, key: _Key, reason: RefuseReason, refusal: Refusal) -> Refusal:
         self._reply(key, Refuse(*key, self._epoch, reason))

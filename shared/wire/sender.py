@@ -169,9 +169,13 @@ class LaneSender:
 
     def grow(self, max_write: int) -> None:
         """Values may be larger from now on."""
-        for transfer in self._active.values():
-            if transfer.gains_by(max_write):
-                transfer.begin(max_write)
+        for transfer in [t for t in self._active.values() if t.gains_by(max_write)]:
+            # Under a new id: answers to the old fragments are still on their way, and would be misread.
+            del self._active[transfer.transfer_id]
+            self._cancels.append(transfer.transfer_id)
+            transfer.transfer_id = self._ids.take()
+            transfer.begin(max_write)
+            self._active[transfer.transfer_id] = transfer
 
     # Time --------------------------------------------------------------------------------------------
 

@@ -193,6 +193,7 @@ class Session:
         for sender in self._senders.values():
             sender.paced = paced
         self._max_write = max_write
+        self._greeted_at = now
         self._heard_at = now
         self._stall_told = False
         self._greeted = False

@@ -169,7 +169,7 @@ class Transfer:
 
     def gains_by(self, max_write: int) -> bool:
         """Whether starting over in larger fragments saves more than it repeats."""
-        if fragment_size(max_write) < 2 * self._size:
+        if fragment_size(max_write) < 2 * self._size or self.sent_whole:
             return False
         return self.arrived * self._size < REFRAGMENT_SHARE * self.remaining_bytes
 
