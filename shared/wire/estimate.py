@@ -16,6 +16,9 @@ from shared.link import DeliveryModel
 UNMEASURED_BYTES_PER_S: Final = 25_000.0
 """Goodput assumed before any was measured: the slow end of what the link is planned for."""
 UNMEASURED_ROUND_TRIP_S: Final = 0.1
+SMALLEST_BYTES_PER_S: Final = 100.0
+SMALLEST_ROUND_TRIP_S: Final = 1e-3
+"""Measurements beyond these are of a peer that answers nothing, or of a coarse clock."""
 UNMEASURED_SPREAD: Final = 0.7
 """Spread (of the logarithm) before any delivery was seen: a factor of two and a half either way at nine in ten."""
 UNMEASURED_INTERRUPTION_S: Final = 3.0
@@ -60,8 +63,8 @@ class DeliveryEstimator:
             wait = max(usual - elapsed, 0.5 * elapsed)
         return DeliveryModel(
             backlog_bytes=backlog_bytes,
-            bytes_per_s=bytes_per_s or UNMEASURED_BYTES_PER_S,
-            round_trip_s=UNMEASURED_ROUND_TRIP_S if round_trip is None else round_trip,
+            bytes_per_s=max(SMALLEST_BYTES_PER_S, UNMEASURED_BYTES_PER_S if bytes_per_s is None else bytes_per_s),
+            round_trip_s=max(SMALLEST_ROUND_TRIP_S, UNMEASURED_ROUND_TRIP_S if round_trip is None else round_trip),
             wait_s=wait,
             log_bias=self._mean,
             log_spread=max(_SMALLEST_SPREAD, math.sqrt(self._variance)),

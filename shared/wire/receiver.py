@@ -180,7 +180,8 @@ class Receiver:
             return self._refuse(key, RefuseReason.INCONSISTENT, Refusal.INCONSISTENT)
         expires_at = now + min(start.remaining_ms / 1000, limits.MAX_TRANSFER_SECONDS) + EXPIRY_GRACE_S
         incoming = self._incoming.get(key)
-        if incoming is not None and _same_object(incoming.start, start):
+        # A START that carries its object is never a question: an earlier one may have lost its tail.
+        if incoming is not None and start.payload is None and _same_object(incoming.start, start):
             incoming.expires_at = expires_at
             incoming.ack_due = now
             return None

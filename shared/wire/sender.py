@@ -16,7 +16,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,7 +65,10 @@ class TransferIds:
     def __init__(self) -> None:
         self._next = 0
 
-    def take(self) -> int:
+    def take(self, in_use: Container[int] = ()) -> int:
+        """The next id that is not in use."""
+        while self._next in in_use:
+            self._next = (self._next + 1) & 0xFFFF
         taken, self._next = self._next, (self._next + 1) & 0xFFFF
         return taken
 
@@ -167,15 +170,17 @@ class LaneSender:
             transfer.ask()
         self.goodput.pause()
 
-    def grow(self, max_write: int) -> None:
-        """Values may be larger from now on."""
-        for transfer in [t for t in self._active.values() if t.gains_by(max_write)]:
-            # Under a new id: answers to the old fragments are still on their way, and would be misread.
-            del self._active[transfer.transfer_id]
-            self._cancels.append(transfer.transfer_id)
-            transfer.transfer_id = self._ids.take()
+    def refit(self, max_write: int) -> None:
+        """The size of values changed while connected."""
+        for transfer in [t for t in self._active.values() if not t.fits(max_write) or t.gains_by(max_write)]:
+            if not transfer.sent_whole:
+                # Under a new id: answers to the old fragments are still on their way, and would be misread. What was
+                # sent whole keeps its id, by which the receiver knows that it has it.
+                del self._active[transfer.transfer_id]
+                self._cancels.append(transfer.transfer_id)
+                transfer.transfer_id = self._ids.take(self._active)
+                self._active[transfer.transfer_id] = transfer
             transfer.begin(max_write)
-            self._active[transfer.transfer_id] = transfer
 
     # Time --------------------------------------------------------------------------------------------
 
@@ -240,7 +245,7 @@ class LaneSender:
     def _begin(self, max_write: int) -> Transfer:
         newest_first = self._lane is Lane.BULK
         transfer = self._waiting.pop() if newest_first else self._waiting.popleft()
-        transfer.transfer_id = self._ids.take()
+        transfer.transfer_id = self._ids.take(self._active)
         transfer.begin(max_write)
         self._active[transfer.transfer_id] = transfer
         return transfer

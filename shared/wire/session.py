@@ -205,9 +205,9 @@ class Session:
     def set_max_write(self, max_write: int) -> None:
         """The ATT MTU changed: later transfers use it, those that have only begun too, and the peer is told."""
         if self._max_write is not None and max_write != self._max_write:
-            if max_write > self._max_write and self._greeted:
+            if self._greeted:
                 for sender in self._senders.values():
-                    sender.grow(max_write)
+                    sender.refit(max_write)
             self._max_write = max_write
             self._hello_reply = True
 
@@ -323,6 +323,8 @@ class Session:
             return Refusal.NOT_GREETED  # a late value of a connection that is gone
         version = min(hello.version, self._newest_version)
         if version < max(hello.oldest_version, self._oldest_version):
+            if self._greeted:
+                return Refusal.UNKNOWN_VERSION
             ours = f"{self._oldest_version} to {self._newest_version}"
             theirs = f"{hello.oldest_version} to {hello.version}"
             self._mismatch = VersionMismatch(
@@ -330,6 +332,7 @@ class Session:
                 hint="update the side with the older software",
             )
             return Refusal.UNKNOWN_VERSION
+        self._mismatch = None
         self._agree_on(version)
         self._peer = Peer(hello.name, hello.epoch, hello.battery_percent, hello.max_write)
         self._hello_reply = self._hello_reply or not hello.reply

@@ -188,7 +188,7 @@ class Transfer:
                 length=len(self.payload),
                 checksum=zlib.crc32(self.payload),
                 fragment_size=self._size,
-                remaining_ms=min(MAX_REMAINING_MS, max(0, round((self.deadline - now) * 1000))),
+                remaining_ms=round(1000 * max(0.0, min(self.deadline - now, MAX_REMAINING_MS / 1000))),
                 payload=self.payload or None if self._inline else None,
             )
         index = self._lost.pop(0) if self._lost else self._next

@@ -11,9 +11,10 @@ from shared import limits
 from shared.errors import VersionMismatch
 from shared.link import Lane
 from shared.wire import frames
+from shared.wire.estimate import DeliveryEstimator
 from shared.wire.frames import Ack, Data, Hello, Start, decode, encode
 from shared.wire.receiver import Refusal
-from shared.wire.sender import Delivered
+from shared.wire.sender import Delivered, TransferIds
 from shared.wire.session import PROBE_S, REFRESH_S, Session
 
 
@@ -187,5 +188,54 @@ def test_the_senders_window_follows_the_peers_credits() -> None:
 
 
 def test_the_smallest_value_carries_the_largest_hello() -> None:
-    hello = Hello(0xFFFF_FFFF, 15, 0xFFFF, 512, 100, 2**56 - 1, "w" * 16, oldest_version=15, echo_us=2**56 - 1, reply=True)
+    hello = Hello(
+        0xFFFF_FFFF, 15, 0xFFFF, 512, 100, 2**56 - 1, "w" * 16, oldest_version=15, echo_us=2**56 - 1, reply=True
+    )
     assert len(encode(hello)) <= frames.MIN_VALUE_BYTES
+
+
+def test_a_start_that_lost_the_object_in_it_is_repaired_by_its_repeat() -> None:
+    side = greeted()
+    start = Start(Lane.CONTROL, 3, 1, 5, 0x3610A686, 487, 60_000, payload=b"hello")
+    cut = encode(start)[: frames.START_BYTES]
+    assert side.on_value(cut, 0.0) is None
+    assert side.on_value(encode(start), 0.5) is None
+    assert side.take_object() == b"hello"
+
+
+def test_values_that_shrink_while_connected_carry_smaller_fragments_from_then_on() -> None:
+    world = World(radio=Radio(interval=0.030, rate=40_000))
+    world.connect()
+    world.run(world.now + 0.5)
+    payload = world.random.randbytes(20_000)
+    world.send(world.glasses, payload, Lane.BULK, within=60)
+    world.run(world.now + 0.2)
+    world.radio.max_write = 100  # the world asserts that no longer value is sent
+    world.glasses.session.set_max_write(100)
+    world.serve(world.glasses)
+    world.run(world.now + 10)
+    assert [received for _, received in world.phone.received] == [payload]
+
+
+def test_a_transfer_id_in_use_is_not_given_out_again() -> None:
+    ids = TransferIds()
+    assert [ids.take() for _ in range(3)] == [0, 1, 2]
+    for _ in range(0x1_0000 - 3):
+        ids.take()
+    assert [ids.take({0, 1}) for _ in range(2)] == [2, 3]
+
+
+def test_an_object_without_a_deadline_is_sent_like_any_other() -> None:
+    world = World(radio=Radio())
+    world.connect()
+    ticket = world.send(world.glasses, b"for ever", Lane.BULK, within=float("inf"))
+    world.run(world.now + 1)
+    assert isinstance(world.glasses.outcomes[ticket][1], Delivered)
+
+
+def test_a_peer_that_answers_nothing_makes_no_forecast_absurd() -> None:
+    estimator = DeliveryEstimator()
+    model = estimator.model(backlog_bytes=0, bytes_per_s=5e-324, round_trip=0.0, now=0.0)
+    estimator.began(1, 0, model)
+    estimator.ended(1, 1.0)
+    assert model.predict(1_000).typical_s == pytest.approx(10.0, rel=0.01)
