@@ -197,7 +197,7 @@ class LaneSender:
 
     def check_timeout(self, now: float) -> None:
         """Ask for the receiver's position where it has been silent for too long."""
-        late = [t for t in self._active.values() if t.in_flight and now >= t.timer_from + self._round_trip.timeout]
+        late = [t for t in self._active.values() if t.awaits and now >= t.timer_from + self._round_trip.timeout]
         for transfer in late:
             transfer.ask()
         if late:
@@ -208,7 +208,7 @@ class LaneSender:
         times = [t.deadline for t in self._transfers()]
         if connected:
             times += [t.hold_until for t in self._active.values() if t.hold_until > now]
-            times += [t.timer_from + self._round_trip.timeout for t in self._active.values() if t.in_flight]
+            times += [t.timer_from + self._round_trip.timeout for t in self._active.values() if t.awaits]
         return min(times, default=None)
 
     # Frames out --------------------------------------------------------------------------------------
@@ -221,6 +221,8 @@ class LaneSender:
 
     def ready(self, now: float) -> bool:
         """Whether `next_frame` would give one."""
+        if any(transfer.asks(now) for transfer in self._active.values()):
+            return True
         bounded = self._lane is Lane.BULK and not self.paced
         window = self._window.fragments if bounded else limits.WINDOW_FRAGMENTS
         if self.in_flight >= min(window, self._credits):
@@ -233,10 +235,12 @@ class LaneSender:
         """The next START or DATA to send, or None while the window is full or nothing waits."""
         if not self.ready(now):
             return None
-        transfer = next((t for t in self._active.values() if t.sendable(now)), None) or self._begin(max_write)
+        transfers = self._active.values()
+        transfer = next((t for t in transfers if t.asks(now)), None)
+        transfer = transfer or next((t for t in transfers if t.sendable(now)), None) or self._begin(max_write)
         if not self.in_flight:
             self.goodput.update(0, busy=True, now=now)
-        if not transfer.in_flight:
+        if not transfer.awaits:
             transfer.timer_from = now
         frame = encode(transfer.next_frame(self._lane, self._epoch, now), self.version)
         transfer.bytes_on_air += len(frame)

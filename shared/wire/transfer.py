@@ -111,8 +111,17 @@ class Transfer:
 
     @property
     def in_flight(self) -> int:
-        """Frames that await an answer."""
-        return len(self._flying) + (self._asking and not self._announce)
+        """Its share of the lane's window. Asking frees nothing: what may be lost may also be on its way."""
+        return len(self._flying) + (len(self._lost) + 1 if self._asking else 0)
+
+    @property
+    def awaits(self) -> bool:
+        """Whether an answer is due."""
+        return bool(self._flying) or (self._asking and not self._announce)
+
+    def asks(self, now: float) -> bool:
+        """Whether its next frame is a question, which no window holds back."""
+        return self._asking and self._announce and self.hold_until <= now
 
     @property
     def remaining_bytes(self) -> int:

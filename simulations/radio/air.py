@@ -2,8 +2,8 @@
 
 A Bumble host connects with ``tcp-client:127.0.0.1:PORT``. One host a port; when its connection ends its controller
 loses all state, as without power, and the next host may come. Run as ``python -m simulations.radio.air``; the first
-line on standard output is ``{"ready": true, "ports": [...]}``. Commands on standard input, one a line: ``cut``,
-``restore``.
+line on standard output is ``{"ready": true, "ports": [...]}``. Commands on standard input, one a line: ``cut`` (an
+outage begins), ``restore`` (it ends), ``set PROFILE``; each is answered by a line with ``done`` or ``error``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from shared.errors import RadioError, UsageError
 from simulations.radio.airlink import AirLink
 from simulations.radio.child import announce_ready, until_parent_leaves
 from simulations.radio.controller import EmulatedController
-from simulations.radio.profile import LinkProfile
+from simulations.radio.profile import PROFILE_HELP, LinkProfile
+from simulations.radio.vhci import VhciPort
 
 logger = logging.getLogger(__name__)
 
@@ -85,19 +86,30 @@ class HciServer(asyncio.Protocol):
             self._transport.write(packet)
 
 
-async def serve(profile: LinkProfile, controllers: int) -> None:
+async def serve(profile: LinkProfile, controllers: int, *, vhci: bool = False, trace: Path | None = None) -> None:
     """Serve until the parent leaves.
 
+    Args:
+        profile: rate, interval and conditions of the air.
+        controllers: how many.
+        vhci: the last one is an adapter of this machine's kernel instead of a port.
+        trace: file for the events of the link layer (`AirTrace`).
+
     Raises:
-        RadioError: no port could be opened.
+        RadioError: no port could be opened, or there is no /dev/vhci.
+        StorageError: the trace cannot be written.
     """
     loop = asyncio.get_running_loop()
-    air = AirLink(profile)
+    air = AirLink(profile, trace=trace)
     servers: list[asyncio.Server] = []
     ports: list[int] = []
+    kernel: VhciPort | None = None
     try:
         for index in range(controllers):
             controller = EmulatedController(index, air)
+            if vhci and index == controllers - 1:
+                kernel = VhciPort(controller, air)
+                break
 
             def accept(controller: EmulatedController = controller) -> HciServer:
                 return HciServer(controller, air)
@@ -111,34 +123,49 @@ async def serve(profile: LinkProfile, controllers: int) -> None:
         announce_ready(ports=ports)
 
         def on_command(line: str) -> None:
-            match line:
-                case "cut":
-                    air.cut()
-                case "restore":
-                    air.restore()
-                case _:
-                    logger.warning("unknown command %r", line)
-                    return
-            announce_ready(done=line)
+            try:
+                _obey(air, line)
+            except UsageError as error:
+                logger.warning("%s", error)
+                announce_ready(error=str(error))
+            else:
+                announce_ready(done=line)
 
         await until_parent_leaves(on_command)
     finally:
         for server in servers:
             server.close()
+        if kernel is not None:
+            kernel.close()
+        air.close()
+
+
+def _obey(air: AirLink, line: str) -> None:
+    match line.split(maxsplit=1):
+        case ["cut"]:
+            air.cut()
+        case ["restore"]:
+            air.restore()
+        case ["set", text]:
+            air.set_profile(LinkProfile.parse(text))
+        case _:
+            raise UsageError(f"unknown command {line!r}", hint="use cut, restore or set PROFILE")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command body of ``python -m simulations.radio.air``."""
     parser = argparse.ArgumentParser(prog="python -m simulations.radio.air", description="Emulated Bluetooth LE air.")
     parser.add_argument("--controllers", type=int, default=2, help="HCI servers to open (default 2)")
-    parser.add_argument("--link", default="unshaped", help='"40kBps/30ms" or "unshaped" (default)')
+    parser.add_argument("--link", default="unshaped", metavar="PROFILE", help=PROFILE_HELP)
+    parser.add_argument("--trace", type=Path, default=None, help="file for the link layer's events, as JSON lines")
+    parser.add_argument("--vhci", action="store_true", help="the last controller is the kernel's, through /dev/vhci")
     parser.add_argument("--scratch", type=Path, default=None, help="temporary folder to remove when the parent leaves")
     options = parser.parse_args(arguments)
     if not 1 <= options.controllers <= MAX_CONTROLLERS:
         raise UsageError(f"{options.controllers} controllers are out of range", hint=f"use 1 to {MAX_CONTROLLERS}")
     profile = LinkProfile.parse(options.link)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    asyncio.run(serve(profile, options.controllers))
+    asyncio.run(serve(profile, options.controllers, vhci=options.vhci, trace=options.trace))
     if options.scratch is not None:
         # The parent removes it too, unless it was killed; then nobody else would.
         shutil.rmtree(options.scratch, ignore_errors=True)

@@ -1,152 +1,109 @@
-"""The air between emulated controllers: connection events, shaping, supervision and outages."""
+"""The air between emulated controllers: advertising, connections, outages, and the profile they are under."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from pathlib import Path
 
 from bumble import hci, ll
 from bumble.controller import Connection, Controller
 from bumble.link import LocalLink
 
+from simulations.radio.connection import AirConnection
 from simulations.radio.controller import EmulatedController
-from simulations.radio.lane import Lane
+from simulations.radio.outages import OutageSchedule
+from simulations.radio.parameters import TIMEOUT_UNIT_S
 from simulations.radio.profile import LinkProfile
+from simulations.radio.trace import AirTrace
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_SUPERVISION_S: Final = 0.72
-"""Supervision timeout of a connection whose central asked for none."""
-MAX_REMEMBERED_ADDRESSES: Final = 64
-"""Devices change their random addresses; only the latest matter."""
 
 
 class AirLink(LocalLink):
     """Carries advertisements, link control and ACL data between controllers.
 
-    ACL data leaves at connection events, `LinkProfile.interval_s` apart on one grid for all connections, as the profile
-    allows in each direction; advertising and link control are not shaped. A packet is reported complete to its host
-    only once it is across, so the host's own queue feels the rate. Data waits, uncompleted, while the peer is gone,
-    its host does not read, or the air is cut; a connection silenced for its supervision timeout ends where it lives on.
+    Advertising and the making of connections are not shaped. What crosses a connection is the matter of
+    `AirConnection`. While the air is out (by plan, by chance, or because it was cut), nothing crosses at all,
+    advertisements included. The profile's outages are counted from the first connection under it.
+
+    Args:
+        profile: rate, interval and conditions.
+        trace: file for the events of the link layer; None: none.
+
+    Raises:
+        StorageError: the trace cannot be written.
     """
 
-    def __init__(self, profile: LinkProfile) -> None:
+    def __init__(self, profile: LinkProfile, *, trace: Path | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # Bumble leaves it untyped
+        self._loop = asyncio.get_running_loop()
         self.profile = profile
+        self.trace = AirTrace(trace, start_s=self._loop.time())
         self._emulated: list[EmulatedController] = []
-        self._tick: asyncio.TimerHandle | asyncio.Handle | None = None
-        self._supervision: dict[int, asyncio.TimerHandle] = {}
-        self._requested_supervision: dict[hci.Address, float] = {}
+        self._connections: list[AirConnection] = []
+        self._made = 0
+        self._forming: dict[tuple[hci.Address, hci.Address], AirConnection] = {}  # by central and peripheral
         self._cut = False
+        self._outages = OutageSchedule(profile)
+        self._outages_from: float | None = None
+        self._outage_change = 0.0
+        self._outage_timer: asyncio.TimerHandle | None = None
+        self._out_of_range = False
 
     def add_controller(self, controller: Controller) -> None:
         super().add_controller(controller)
         assert isinstance(controller, EmulatedController)
         self._emulated.append(controller)
 
-    # ACL data -----------------------------------------------------------------------------------------
-
-    def submit(self, controller: EmulatedController, connection: Connection, packet: hci.HCI_AclDataPacket) -> None:
-        """Queue a packet of `controller`'s host for the next connection event."""
-        lane = controller.lanes.get(connection.handle)
-        if lane is None:
-            lane = controller.lanes[connection.handle] = Lane()
-        if len(lane) >= controller.total_num_le_acl_data_packets:
-            logger.warning("%s: its host sends more than the buffers it was told of; data dropped", controller.name)
-            return
-        lane.push(packet, len(packet.data), event=self._event_now())
-        self.schedule()
-
-    def _event_now(self) -> int:
-        interval = self.profile.interval_s
-        return int(asyncio.get_running_loop().time() / interval) if interval else 0
+    def close(self) -> None:
+        """Write no more trace."""
+        self.trace.close()
 
     def schedule(self) -> None:
-        """Make sure the next connection event happens if anything waits for it."""
-        if self._tick is not None or not any(len(lane) for c in self._emulated for lane in c.lanes.values()):
-            return
-        loop = asyncio.get_running_loop()
-        interval = self.profile.interval_s
-        if interval is None:
-            self._tick = loop.call_soon(self._on_event)
-        else:
-            # The grid is absolute, so that late timers do not add up to a slower link.
-            self._tick = loop.call_at((self._event_now() + 1) * interval, self._on_event)
+        """Something that was in the way of data no longer is: a host reads again."""
+        for connection in self._connections:
+            connection.schedule()
 
-    def _on_event(self) -> None:
-        self._tick = None
-        event = self._event_now()
-        blocked = False
-        for controller in self._emulated:
-            for connection in list(controller.le_connections.values()):
-                lane = controller.lanes.get(connection.handle)
-                if not lane:
-                    continue
-                peer = self._peer(connection)
-                if self._cut or peer is None or not peer[0].host_writable:
-                    lane.hold(event=event)
-                    blocked = True
-                    continue
-                self._carry(controller, connection, peer, lane.release(self.profile, event=event))
-        # An unshaped lane that is blocked is woken by what unblocks it; polling it would spin.
-        if self.profile.shaped or not blocked:
-            self.schedule()
-
-    def _carry(
-        self,
-        controller: EmulatedController,
-        connection: Connection,
-        peer: tuple[EmulatedController, Connection],
-        packets: list[hci.HCI_AclDataPacket],
-    ) -> None:
-        receiver, received_on = peer
-        for packet in packets:
-            # To a host, a first fragment is always "automatically flushable" (Core, Vol 4, Part E, 5.4.2).
-            continuation = packet.pb_flag == hci.HCI_ACL_PB_CONTINUATION
-            flag = hci.HCI_ACL_PB_CONTINUATION if continuation else hci.HCI_ACL_PB_FIRST_FLUSHABLE
-            receiver.send_hci_packet(hci.HCI_AclDataPacket(received_on.handle, flag, 0, len(packet.data), packet.data))
-        if packets:
-            controller.send_hci_packet(
-                hci.HCI_Number_Of_Completed_Packets_Event(
-                    connection_handles=[connection.handle], num_completed_packets=[len(packets)]
-                )
-            )
-
-    def _peer(self, connection: Connection) -> tuple[EmulatedController, Connection] | None:
-        for controller in self._emulated:
-            candidate = controller.le_connections.get(connection.self_address)
-            if candidate is not None and candidate.self_address == connection.peer_address:
-                return controller, candidate
-        return None
-
-    # Advertising and link control ---------------------------------------------------------------------
+    # Advertising and connecting -----------------------------------------------------------------------
 
     def send_advertising_pdu(self, sender_controller: Controller, packet: ll.AdvertisingPdu) -> None:
-        if self._cut:
-            return
         if isinstance(packet, ll.ConnectInd):
-            for address in (packet.initiator_address, packet.advertiser_address):
-                self._requested_supervision.pop(address, None)
-                self._requested_supervision[address] = packet.timeout * 0.01 or DEFAULT_SUPERVISION_S
-            while len(self._requested_supervision) > MAX_REMEMBERED_ADDRESSES:
-                self._requested_supervision.pop(next(iter(self._requested_supervision)))
-            asyncio.get_running_loop().call_soon(self._confirm_connection, sender_controller, packet)
-            return
-        super().send_advertising_pdu(sender_controller, packet)
+            self._connect(sender_controller, packet)
+        elif not self.out:
+            super().send_advertising_pdu(sender_controller, packet)
 
-    def _confirm_connection(self, central: Controller, packet: ll.ConnectInd) -> None:
-        for controller in self._emulated:
-            if controller is not central:
-                controller.on_ll_advertising_pdu(packet)
-        connection = central.le_connections.get(packet.advertiser_address)
-        if connection is not None and self._peer(connection) is None:
-            # The advertiser stopped in the meantime: Core, Vol 6, Part B, 4.5.2, "failed to be established".
-            central.on_le_disconnected(connection, hci.HCI_ErrorCode.CONNECTION_FAILED_TO_BE_ESTABLISHED_ERROR)
+    def _connect(self, central: Controller, packet: ll.ConnectInd) -> None:
+        self._made += 1
+        connection = AirConnection(self, self._made, requested_supervision_s=packet.timeout * TIMEOUT_UNIT_S)
+        self._connections.append(connection)
+        self._forming[packet.initiator_address, packet.advertiser_address] = connection
+        self._loop.call_soon(self._confirm_connection, central, packet, connection)
 
-    def supervision_s(self, peer_address: hci.Address) -> float:
-        """Supervision timeout agreed with the device at `peer_address`, in seconds."""
-        return self._requested_supervision.get(peer_address, DEFAULT_SUPERVISION_S)
+    def _confirm_connection(self, central: Controller, packet: ll.ConnectInd, connection: AirConnection) -> None:
+        if not self.out:
+            for controller in self._emulated:
+                if controller is not central:
+                    controller.on_ll_advertising_pdu(packet)
+        self._forming.pop((packet.initiator_address, packet.advertiser_address), None)
+        if connection.complete:
+            self._start_outages()
+        elif (initiated := central.le_connections.get(packet.advertiser_address)) is not None:
+            # The advertiser stopped, or the air was lost: Core, Vol 6, Part B, 4.5.2, "failed to be established".
+            central.on_le_disconnected(initiated, hci.HCI_ErrorCode.CONNECTION_FAILED_TO_BE_ESTABLISHED_ERROR)
+
+    def joined(self, controller: EmulatedController, connection: Connection) -> AirConnection | None:
+        """The connection in which a controller has just taken a part; None: it was over before it began."""
+        own, peer = connection.self_address, connection.peer_address
+        central, peripheral = (own, peer) if connection.role == hci.Role.CENTRAL else (peer, own)
+        if (found := self._forming.get((central, peripheral))) is not None:
+            found.join(controller, connection)
+        return found
+
+    def connection_over(self, connection: AirConnection) -> None:
+        """Neither end is left."""
+        if connection in self._connections:
+            self._connections.remove(connection)
 
     def scan_response(self, advertiser: hci.Address) -> bytes:
         """What the advertiser at this address answers to a scan request."""
@@ -158,57 +115,67 @@ class AirLink(LocalLink):
     def send_ll_control_pdu(
         self, sender_address: hci.Address, receiver_address: hci.Address, packet: ll.ControlPdu
     ) -> None:
-        if self._cut:
-            return
-        for controller in self._emulated:
-            connection = controller.le_connections.get(sender_address)
-            if connection is not None and connection.self_address == receiver_address:
-                asyncio.get_running_loop().call_soon(self._control, controller, connection, packet)
+        for connection in self._connections:
+            if (role := connection.role_of(sender_address, receiver_address)) is not None:
+                connection.control(role, packet)
                 return
 
-    @staticmethod
-    def _control(controller: EmulatedController, connection: Connection, packet: ll.ControlPdu) -> None:
-        if controller.le_connections.get(connection.peer_address) is connection:
-            controller.on_ll_control_pdu(connection.peer_address, packet)
+    # Outages and changes ------------------------------------------------------------------------------
 
-    # Supervision and outages --------------------------------------------------------------------------
-
-    def on_side_lost(self, connection: Connection) -> None:
-        """One end of `connection` went silent: the other end's supervision timeout starts."""
-        self.on_side_ended(connection)
-        if (peer := self._peer(connection)) is not None:
-            self._supervise(*peer)
-
-    def on_side_ended(self, connection: Connection) -> None:
-        """One end of `connection` has ended it and needs no supervision any more."""
-        if (timer := self._supervision.pop(id(connection), None)) is not None:
-            timer.cancel()
-
-    def _supervise(self, controller: EmulatedController, connection: Connection) -> None:
-        if id(connection) in self._supervision:
-            return
-        seconds = controller.supervision_s.get(connection.handle, DEFAULT_SUPERVISION_S)
-        self._supervision[id(connection)] = asyncio.get_running_loop().call_later(
-            seconds, self._on_supervision_timeout, controller, connection
-        )
-
-    def _on_supervision_timeout(self, controller: EmulatedController, connection: Connection) -> None:
-        self._supervision.pop(id(connection), None)
-        logger.info("%s: supervision timeout on handle %d", controller.name, connection.handle)
-        controller.on_le_disconnected(connection, hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR)
+    @property
+    def out(self) -> bool:
+        """Whether nothing crosses the air now."""
+        return self._cut or self._out_of_range
 
     def cut(self) -> None:
-        """Begin an outage: nothing crosses the air, and every connection's supervision timeout runs."""
-        self._cut = True
-        for controller in self._emulated:
-            for connection in controller.le_connections.values():
-                self._supervise(controller, connection)
+        """Begin an outage by hand."""
+        self._change_range(cut=True, out_of_range=self._out_of_range)
 
     def restore(self) -> None:
-        """End an outage; connections that both ends still hold go on."""
-        self._cut = False
-        for controller in self._emulated:
-            for connection in list(controller.le_connections.values()):
-                if self._peer(connection) is not None:
-                    self.on_side_ended(connection)
-        self.schedule()
+        """End the outage that was begun by hand; the profile's go on as planned."""
+        self._change_range(cut=False, out_of_range=self._out_of_range)
+
+    def set_profile(self, profile: LinkProfile) -> None:
+        """Go on under another profile.
+
+        Connections live on and their hosts are told of a changed interval or supervision timeout. Outages are counted
+        anew, from now if devices are connected. A controller keeps the number of buffers that its host knows.
+        """
+        self.profile = profile
+        self.trace.write("profile", self._loop.time(), profile=str(profile))
+        self._outages = OutageSchedule(profile)
+        self._outages_from = None
+        if self._outage_timer is not None:
+            self._outage_timer.cancel()
+            self._outage_timer = None
+        self._change_range(cut=self._cut, out_of_range=False)
+        for connection in list(self._connections):
+            connection.take_profile()
+        if any(connection.complete for connection in self._connections):
+            self._start_outages()
+
+    def _start_outages(self) -> None:
+        if self._outages_from is None:
+            self._outages_from = self._loop.time()
+            self._outage_change = 0.0
+            self._apply_outages()
+
+    def _apply_outages(self) -> None:
+        """The schedule has come to `_outage_change`."""
+        assert self._outages_from is not None
+        self._change_range(cut=self._cut, out_of_range=self._outages.out(self._outage_change))
+        if (change := self._outages.next_change_s(self._outage_change)) is not None:
+            self._outage_change = change
+            self._outage_timer = self._loop.call_at(self._outages_from + change, self._apply_outages)
+
+    def _change_range(self, *, cut: bool, out_of_range: bool) -> None:
+        before = self.out
+        self._cut, self._out_of_range = cut, out_of_range
+        if self.out == before:
+            return
+        self.trace.write("out" if self.out else "in", self._loop.time())
+        for connection in list(self._connections):
+            if self.out:
+                connection.fall_silent()
+            else:
+                connection.resume()

@@ -7,9 +7,11 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from bumble import hci, ll
-from bumble.controller import Connection, Controller
+from bumble.controller import Connection
 
-from simulations.radio.lane import Lane
+from simulations.radio.parameters import interval_units, timeout_units
+from simulations.radio.procedures import LinkProcedures
+from simulations.radio.profile import MAX_BUFFERS, LinkProfile
 
 if TYPE_CHECKING:
     from simulations.radio.airlink import AirLink
@@ -19,14 +21,31 @@ logger = logging.getLogger(__name__)
 ACL_BYTES: Final = 251
 """Largest link layer payload with data length extension (Core 5.4, Vol 6, Part B, 4.5.10)."""
 MIN_BUFFERS: Final = 8
-MAX_BUFFERS: Final = 64
-"""ACL buffers of a controller; real ones have 4 to 20."""
-UNSHAPED_INTERVAL: Final = 6
-"""Connection interval reported on an unshaped link, in units of 1.25 ms: the shortest legal one."""
+UNSHAPED_BUFFERS: Final = 64
 RSSI_DBM: Final = -50
 
 
-class EmulatedController(Controller):
+def public_address(index: int) -> str:
+    """Public address of the air's controller of this index, counted from 0."""
+    return f"C0:DE:00:00:00:{index + 1:02X}"
+
+
+def acl_buffers(profile: LinkProfile) -> int:
+    """ACL buffers of a controller on such a link: the profile's number, or two connection events' worth.
+
+    Real controllers have few (Nordic's takes 1 to 20 a connection, sdk-nrf, BT_CTLR_SDC_TX_PACKET_COUNT) and fill the
+    link nevertheless, for a buffer is free again, and refilled, as soon as its packet is acknowledged, within the
+    event. Here all that leaves at an event leaves at one moment, so the buffers must hold it, and as much again for a
+    host that takes its time until the next.
+    """
+    if profile.buffers is not None:
+        return profile.buffers
+    if not profile.shaped:
+        return UNSHAPED_BUFFERS
+    return min(max(2 * math.ceil(profile.bytes_per_event / ACL_BYTES), MIN_BUFFERS), MAX_BUFFERS)
+
+
+class EmulatedController(LinkProcedures):
     """A controller whose host may come and go.
 
     Beyond Bumble's own: ACL packets keep their fragments and are reported complete only when the air has carried them;
@@ -35,19 +54,14 @@ class EmulatedController(Controller):
     """
 
     def __init__(self, index: int, link: AirLink) -> None:
-        super().__init__(f"controller {index}", link=link, public_address=f"C0:DE:00:00:00:{index + 1:02X}")
+        super().__init__(f"controller {index}", link=link, public_address=public_address(index))
         self._air = link
-        self.lanes: dict[int, Lane[hci.HCI_AclDataPacket]] = {}
-        self.supervision_s: dict[int, float] = {}
         self.host_writable = True
         self._active_scan = True
         self.le_acl_data_packet_length = ACL_BYTES
         self.supported_max_tx_octets = self.supported_max_rx_octets = ACL_BYTES
         self.suggested_max_tx_octets = ACL_BYTES
-        # Two events' worth: one on the air while the host refills the other.
-        per_event = link.profile.bytes_per_event
-        wanted = MAX_BUFFERS if math.isinf(per_event) else 2 * math.ceil(per_event / ACL_BYTES)
-        self.total_num_le_acl_data_packets = min(max(wanted, MIN_BUFFERS), MAX_BUFFERS)
+        self.total_num_le_acl_data_packets = acl_buffers(link.profile)
 
     def power_cycle(self) -> None:
         """Forget everything, as a controller does without power. Peers notice after their supervision timeout."""
@@ -59,12 +73,14 @@ class EmulatedController(Controller):
         self.le_scan_enable = False
         self.pending_le_connection = None
         self.host_writable = True
-        connections = list(self.le_connections.values())
+        self.total_num_le_acl_data_packets = acl_buffers(self._air.profile)  # the next host asks
+        ended = [(self.links.get(connection.handle), connection) for connection in self.le_connections.values()]
         self.le_connections.clear()
-        self.lanes.clear()
-        self.supervision_s.clear()
-        for connection in connections:
-            self._air.on_side_lost(connection)
+        self.links.clear()
+        self.forget_procedures()
+        for link, connection in ended:
+            if link is not None:
+                link.leave(connection, None)
 
     # Commands from the host ---------------------------------------------------------------------------
 
@@ -105,7 +121,8 @@ class EmulatedController(Controller):
         if connection is None:
             logger.debug("%s: data for handle %d after its connection ended", self.name, packet.connection_handle)
             return
-        self._air.submit(self, connection, packet)
+        if (link := self.links.get(connection.handle)) is not None:
+            link.submit(self, connection, packet)
 
     # Connections --------------------------------------------------------------------------------------
 
@@ -118,29 +135,37 @@ class EmulatedController(Controller):
     def on_le_disconnected(self, connection: Connection, reason: int) -> None:
         if self.le_connections.get(connection.peer_address) is not connection:
             return  # both ends may end a connection at the same moment
+        link = self.links.pop(connection.handle, None)
+        self.forget_procedures(connection.handle)
+        if link is not None:
+            link.flush(connection.role)  # what has been acknowledged is not lost
         super().on_le_disconnected(connection, reason)
-        self.lanes.pop(connection.handle, None)
-        self.supervision_s.pop(connection.handle, None)
-        self._air.on_side_ended(connection)
+        if link is not None:
+            link.leave(connection, reason)
 
     def send_hci_packet(self, packet: hci.HCI_Packet) -> None:
         if isinstance(packet, hci.HCI_LE_Connection_Complete_Event) and packet.status == hci.HCI_ErrorCode.SUCCESS:
-            # Bumble reports fixed numbers to the peripheral; the host should see the link it is on.
-            supervision = self._air.supervision_s(packet.peer_address)
-            self.supervision_s[packet.connection_handle] = supervision
-            interval = self._air.profile.interval_s
-            packet = hci.HCI_LE_Connection_Complete_Event(
-                status=packet.status,
-                connection_handle=packet.connection_handle,
-                role=packet.role,
-                peer_address_type=packet.peer_address_type,
-                peer_address=packet.peer_address,
-                connection_interval=round(interval / 0.00125) if interval else UNSHAPED_INTERVAL,
-                peripheral_latency=0,
-                supervision_timeout=round(supervision / 0.01),
-                central_clock_accuracy=0,
-            )
+            packet = self._joined(packet)
         super().send_hci_packet(packet)
+
+    def _joined(self, packet: hci.HCI_LE_Connection_Complete_Event) -> hci.HCI_LE_Connection_Complete_Event:
+        """Take part in the new connection; Bumble reports fixed numbers, the host should see the link it is on."""
+        connection = self.find_le_connection_by_handle(packet.connection_handle)
+        link = None if connection is None else self._air.joined(self, connection)
+        if link is None:
+            return packet
+        self.links[packet.connection_handle] = link
+        return hci.HCI_LE_Connection_Complete_Event(
+            status=packet.status,
+            connection_handle=packet.connection_handle,
+            role=packet.role,
+            peer_address_type=packet.peer_address_type,
+            peer_address=packet.peer_address,
+            connection_interval=interval_units(link.interval_s),
+            peripheral_latency=0,
+            supervision_timeout=timeout_units(link.supervision_s),
+            central_clock_accuracy=0,
+        )
 
     # Advertisements -----------------------------------------------------------------------------------
 
