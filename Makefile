@@ -4,6 +4,8 @@
 #   make demo ARGS="--image F"     the same on a picture of your own (see `make demo ARGS=--help`)
 #   make test                      linters, type checks, import rule, proto drift, all tests
 #   make bench-photos PHOTOS=DIR   every photo of a folder through the whole system
+#   make fuzz                      hostile bytes for the link, guided by coverage, five minutes (ARGS=--help tells more)
+#   make radio-vm                  the link's tests on real BlueZ in a virtual machine (ARGS=--help tells more)
 #   make bench-stabiliser          stabilisers side by side on sequences with ground truth (ARGS=--help tells more)
 
 PYTHON ?= python3
@@ -16,7 +18,7 @@ CONTRIB := opencv-contrib-python-headless==4.14.0.94
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit bench-photos bench-translation bench-stabiliser proto constraints clean
+.PHONY: help demo test check unit bench-photos bench-translation bench-stabiliser radio-vm fuzz proto constraints clean
 
 help:
 	@sed -n 's/^#   //p' $(MAKEFILE_LIST)
@@ -70,6 +72,18 @@ $(VENV)/.stamp-contrib: Makefile $(VENV)/.stamp-sim
 
 bench-stabiliser: $(VENV)/.stamp-sim $(VENV)/.stamp-contrib
 	$(BIN)/wayword-sim bench stabiliser $(ARGS)
+
+# Takes half an hour and more; skips with a reason where the machine cannot be had. ARGS goes to pytest.
+radio-vm: $(VENV)/.stamp-dev
+	$(BIN)/python -m simulations.radio.vm $(ARGS)
+
+$(VENV)/.stamp-fuzz: $(VENV)/.stamp-sim
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	@touch $@
+
+# By hand: Atheris (libFuzzer) has wheels for Linux only. Inputs that break a promise are left here as fuzz-*.
+fuzz: $(VENV)/.stamp-fuzz
+	$(BIN)/wayword-sim bench link-fuzz --engine atheris --seconds 300 $(ARGS)
 
 proto: $(VENV)/.stamp-dev
 	$(BIN)/python proto/generate.py

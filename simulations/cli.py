@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 
 from simulations import calibrate, demo
-from simulations.bench import detection, gate, link, photos, translation
+from simulations.bench import detection, gate, link, link_faults, link_fuzz, photos, translation
 from simulations.bench.stabiliser import command as stabiliser
 
 
@@ -24,6 +24,8 @@ def build_parser() -> argparse.ArgumentParser:
     photos.add_parser(benches)
     translation.add_parser(benches)
     link.add_parser(benches)
+    link_faults.add_parser(benches)
+    link_fuzz.add_parser(benches)
     detection.add_parser(benches)
     gate.add_parser(benches)
     stabiliser.add_parser(benches)

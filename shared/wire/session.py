@@ -106,6 +106,7 @@ class Session:
         """Give an object up; no outcome follows."""
         for sender in self._senders.values():
             sender.withdraw(ticket, now)
+        self._estimator.ended(ticket, None)
 
     def outcomes(self) -> list[Outcome]:
         """What became of submitted objects since the last call."""
@@ -139,7 +140,8 @@ class Session:
         return self._receiver.buffered_bytes
 
     def in_flight(self, lane: Lane) -> int:
-        """Fragments of a lane sent and not acknowledged."""
+        """Frames of a lane sent and not answered, and those that may have been: at most a window but after a receiver
+        that takes back what it had acknowledged."""
         return self._senders[lane].in_flight
 
     @property

@@ -95,6 +95,7 @@ class Transfer:
     _flying: dict[int, Emission] = field(default_factory=dict)
     _lost: list[int] = field(default_factory=list)  # ascending
     _emissions: int = 0
+    _reached: int = 0  # the lowest index never sent in this size, whatever was restarted since
     _high: int = 0  # payload bytes below have been sent at least once, in whatever size
 
     # State --------------------------------------------------------------------------------------------
@@ -146,9 +147,11 @@ class Transfer:
         self._fragments = max(1, -(-len(self.payload) // self._size))
         self._inline = len(self.payload) <= inline_size(max_write)
         self.restart()
+        self._reached = 0
 
     def restart(self) -> None:
         """The receiver has nothing: send everything, without asking."""
+        self._reached = max(self._reached, self._next)
         self._next = self._acked = 0
         self._ahead.clear()
         self._flying.clear()
@@ -221,11 +224,19 @@ class Transfer:
 
     def plausible(self, ack: Ack) -> bool:
         """Whether an ACK tells only of fragments that were sent."""
-        return max(ack.next_index, max(ack.arrived, default=0) + 1 if ack.bitmap else 0) <= self._next
+        return self._told(ack) <= max(self._next, self._reached)
+
+    @staticmethod
+    def _told(ack: Ack) -> int:
+        return max(ack.next_index, max(ack.arrived, default=0) + 1 if ack.bitmap else 0)
 
     def on_ack(self, ack: Ack, now: float) -> Progress | None:
         """Take the receiver's position; `plausible` must hold. None when it tells nothing new."""
         self._asking = False
+        if self._told(ack) > self._next:
+            # A restart was answered by a receiver that had not forgotten: what it lacks of that was sent, and is lost.
+            self._lost = sorted({*self._lost, *range(self._next, self._told(ack))})
+            self._next = self._told(ack)
         last = self._fragments - 1
         position = min(ack.next_index, last)
         if position < self._acked:

@@ -19,8 +19,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from shared.errors import RadioError
+from simulations.radio import bluetoothd
+from simulations.radio.bonding import write_bond
 from simulations.radio.bus import command_line, find_dbus_daemon, write_config
+from simulations.radio.controller import public_address
 from simulations.radio.profile import LinkProfile
+from simulations.radio.stack import RadioStack
 
 READY_S: Final = 20.0
 """A child is ready within this time or the radio does not start."""
@@ -76,7 +80,7 @@ class _Child:
         """Send a line and wait until it is done.
 
         Raises:
-            RadioError: it ended, or did not answer.
+            RadioError: it ended, did not answer, or refused.
         """
         assert self.process.stdin is not None
         try:
@@ -84,7 +88,11 @@ class _Child:
             self.process.stdin.flush()
         except OSError as error:
             raise RadioError(f"the radio's {self.name} ended", hint=self._last_words()) from error
-        self.read_line(COMMAND_S)
+        reply = self.read_line(COMMAND_S)
+        with contextlib.suppress(ValueError):  # words, as of a program that is not ours, are no refusal
+            facts = json.loads(reply)
+            if isinstance(facts, dict) and "error" in facts:
+                raise RadioError(f"the radio's {self.name} refused {line.split()[0]!r}: {facts['error']}")
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):
@@ -124,16 +132,32 @@ class RadioProcesses:
     the *thread* that enters the context, so enter it from a thread that outlives it (the event loop's, say).
 
     Args:
-        profile: rate and interval of the air.
+        profile: rate, interval and conditions of the air.
+        bonded: whether the glasses and the phone are bonded already, as after a pairing long ago; else each begins with
+            no bonds. Bonds last as long as the context, over `restart_bluez` too.
+        late_mtu_s: seconds from resolved services to the ATT MTU exchange; 0: it comes before them, as it mostly does.
         log_folder: where the children's logs are kept; None: with the temporary files, gone at the end.
+        trace: file for the events of the air's link layer, one JSON line each, as `AirTrace` describes; None: none.
 
     Raises:
         RadioError: on entry, when a process cannot start; the message says which and why.
     """
 
-    def __init__(self, profile: LinkProfile | None = None, *, log_folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        profile: LinkProfile | None = None,
+        *,
+        bonded: bool = True,
+        late_mtu_s: float = 0.0,
+        log_folder: Path | None = None,
+        trace: Path | None = None,
+    ) -> None:
         self._profile = profile or LinkProfile()
+        self._bonded = bonded
+        self._late_mtu_s = late_mtu_s
         self._log_folder = log_folder
+        self._trace = trace
+        self._stack = RadioStack.configured()
         self._folder: Path | None = None
         self._children: dict[str, _Child] = {}
         self._lock = threading.Lock()
@@ -145,7 +169,7 @@ class RadioProcesses:
 
     @property
     def profile(self) -> LinkProfile:
-        """Rate and interval of the air."""
+        """Rate, interval and conditions of the air."""
         return self._profile
 
     @property
@@ -157,6 +181,26 @@ class RadioProcesses:
     def glasses_hci(self) -> str:
         """Bumble transport name of the glasses' controller, such as "tcp-client:127.0.0.1:40123"."""
         return f"tcp-client:127.0.0.1:{self._ports[0]}"
+
+    @property
+    def phone_hci(self) -> str:
+        """Bumble transport name of the façade's controller, for another host in its place once it was killed."""
+        return f"tcp-client:127.0.0.1:{self._ports[1]}"
+
+    @property
+    def glasses_bonds(self) -> Path:
+        """The glasses' Bumble key file, under the namespace `bonding.GLASSES_ADDRESS`; it may not exist yet."""
+        return self._in_folder("glasses-keys.json")
+
+    @property
+    def phone_bonds(self) -> Path:
+        """The façade's Bumble key file, under the namespace `bonding.PHONE_ADDRESS`; it may not exist yet."""
+        return self._in_folder("phone-keys.json")
+
+    def _in_folder(self, name: str) -> Path:
+        if self._folder is None:
+            raise RadioError("the radio has not started")
+        return self._folder / name
 
     def phone_environment(self) -> dict[str, str]:
         """This process's environment with the D-Bus address, for a phone daemon started as a child."""
@@ -195,6 +239,15 @@ class RadioProcesses:
         """
         self._children["air"].command("restore")
 
+    def set_profile(self, profile: LinkProfile) -> None:
+        """Change what the air is like; connections go on under the new profile, as `AirLink.set_profile` says.
+
+        Raises:
+            RadioError: the air has ended.
+        """
+        self._children["air"].command(f"set {profile}")
+        self._profile = profile
+
     def kill_air(self) -> None:
         """Kill the air with SIGKILL: both hosts lose their controllers."""
         self._children["air"].kill()
@@ -221,7 +274,8 @@ class RadioProcesses:
             if self._ending or self._folder is None:
                 raise RadioError("the radio is ending")
             folder = self._log_folder or self._folder
-            environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+            # bluetoothd asks for the system bus; our own children are told in their arguments.
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1", "DBUS_SYSTEM_BUS_ADDRESS": self._dbus_address}
             child = self._children[name] = _Child(name, arguments, folder=folder, environment=environment)
             return child
 
@@ -229,10 +283,18 @@ class RadioProcesses:
         """Start what has no need to wait for others. Runs on the thread that enters the context."""
         find_dbus_daemon()
         self._folder = Path(tempfile.mkdtemp(prefix="wayword-radio-"))
+        if self._stack is RadioStack.BLUETOOTHD:
+            bluetoothd.check_machine()
+            bluetoothd.reset_storage(public_address(1), self.glasses_bonds, bonded=self._bonded)
+        elif self._bonded:
+            write_bond(self.glasses_bonds, self.phone_bonds)
         config, self._dbus_address = write_config(self._folder)
         self._spawn("bus", ["simulations.radio.follow", str(os.getpid()), *command_line(config)])
         link = f"--link={self._profile}"
-        self._spawn("air", ["simulations.radio.air", "--controllers=2", link, f"--scratch={self._folder}"])
+        kernel = ["--vhci"] if self._stack is RadioStack.BLUETOOTHD else []
+        trace = [] if self._trace is None else [f"--trace={self._trace.absolute()}"]
+        options = ["--controllers=2", *kernel, link, *trace, f"--scratch={self._folder}"]
+        self._spawn("air", ["simulations.radio.air", *options])
 
     def _connect(self) -> None:
         """Wait for the first children, then start the façade on them."""
@@ -241,8 +303,15 @@ class RadioProcesses:
         self._start_bluez()
 
     def _start_bluez(self) -> None:
-        hci = f"tcp-client:127.0.0.1:{self._ports[1]}"
-        self._spawn("bluez", ["simulations.radio.bluez", f"--hci={hci}", f"--bus={self._dbus_address}"])
+        if self._stack is RadioStack.BLUETOOTHD:
+            assert self._folder is not None
+            program = bluetoothd.program(self._folder)
+            self._spawn("bluez", ["simulations.radio.follow", str(os.getpid()), *program])
+            bluetoothd.wait_for_adapter(self._dbus_address)
+            return
+        hci = self.phone_hci
+        options = [f"--hci={hci}", f"--bus={self._dbus_address}", f"--keys={self.phone_bonds}"]
+        self._spawn("bluez", ["simulations.radio.bluez", *options, f"--late-mtu={self._late_mtu_s}"])
         self._ready("bluez")
 
     def _ready(self, name: str) -> dict[str, list[int]]:

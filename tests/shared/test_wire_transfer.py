@@ -132,6 +132,19 @@ def test_a_transfer_that_is_mostly_through_keeps_its_fragments() -> None:
     assert not transfer.gains_by(512)
 
 
+def test_a_receiver_that_has_more_than_was_sent_since_a_restart_is_believed() -> None:
+    transfer = begun(20 * 487)
+    send(transfer, 7)
+    transfer.restart()  # a refusal for something earlier came late
+    send(transfer, 2)
+    transfer.ask()
+    send(transfer, 1)
+    position = ack(4, 5)
+    assert transfer.plausible(position)
+    transfer.on_ack(position, now=1.0)
+    assert indices(send(transfer, 4)) == [4, 6, 7, 8]
+
+
 def test_a_repeated_fragment_measures_no_round_trip() -> None:
     transfer = begun(10 * 487)
     send(transfer, 4, now=0.0)

@@ -3,106 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import radio_peripheral as peripheral
+from bleak import BleakClient
+from bus_caller import ADAPTER, DEVICE, PROPERTIES, Caller, caller_on, path_of
 from dbus_fast import Message, MessageType, Variant
-from dbus_fast.aio import MessageBus
-from radio_helpers import PeripheralProcess
+from radio_helpers import PeripheralProcess, close_bleak, find
 
+from glasses.bonds import BondStore
+from glasses.peripheral import PeripheralLink
+from phone.central import CentralLink
+from shared.clock import SystemClock
+from shared.link import Lane
 from simulations.radio import RadioProcesses
 
-ADAPTER = "/org/bluez/hci0"
-DEVICE = f"{ADAPTER}/dev_{peripheral.ADDRESS.replace(':', '_')}"
-PROPERTIES = "org.freedesktop.DBus.Properties"
-
-
-class Caller:
-    """One D-Bus client and the signals it has heard."""
-
-    def __init__(self, bus: MessageBus) -> None:
-        self.bus = bus
-        self._signals: asyncio.Queue[Message] = asyncio.Queue()
-        bus.add_message_handler(self._on_message)
-
-    def _on_message(self, message: Message) -> None:
-        if message.message_type is MessageType.SIGNAL and (message.path or "").startswith("/"):
-            self._signals.put_nowait(message)
-
-    async def listen(self) -> None:
-        await self.call(
-            "/org/freedesktop/DBus",
-            "org.freedesktop.DBus",
-            "AddMatch",
-            "s",
-            "type='signal',sender='org.bluez'",
-            destination="org.freedesktop.DBus",
-        )
-
-    async def until(self, member: str, path: str) -> list[Any]:
-        """Body of the next such signal that mentions `path`."""
-        async with asyncio.timeout(5):
-            while True:
-                message = await self._signals.get()
-                if message.member == member and path in (message.path, message.body[0]):
-                    return list(message.body)
-
-    async def until_changed(self, path: str, name: str, value: object) -> None:
-        """Wait until a property has a value."""
-        while True:
-            changed = (await self.until("PropertiesChanged", path))[1]
-            if name in changed and changed[name].value == value:
-                return
-
-    async def reply(self, path: str, interface: str, member: str, signature: str, *body: Any, **more: Any) -> Message:
-        destination = more.get("destination", "org.bluez")
-        message = Message(
-            destination=destination,
-            path=path,
-            interface=interface,
-            member=member,
-            signature=signature,
-            body=list(body),
-        )
-        return await asyncio.wait_for(self.bus.call(message), 10)
-
-    async def call(self, path: str, interface: str, member: str, signature: str = "", *body: Any, **more: Any) -> Any:
-        """The result of a call that succeeds."""
-        answer = await self.reply(path, interface, member, signature, *body, **more)
-        assert answer.message_type is MessageType.METHOD_RETURN, (answer.error_name, answer.body)
-        return answer.body[0] if answer.body else None
-
-    async def error(self, path: str, interface: str, member: str, signature: str = "", *body: Any) -> tuple[str, str]:
-        """Name and text of the error of a call that fails."""
-        answer = await self.reply(path, interface, member, signature, *body)
-        assert answer.message_type is MessageType.ERROR, answer.body
-        assert answer.error_name is not None
-        return answer.error_name, answer.body[0]
+PATH = path_of(peripheral.ADDRESS)
+CHARACTERISTIC = "org.bluez.GattCharacteristic1"
+GONE = ("org.bluez.Error.Failed", "Not connected")
 
 
 @pytest.fixture(scope="module")
 def radio() -> Iterator[RadioProcesses]:
-    with RadioProcesses() as processes:
+    with RadioProcesses(bonded=False) as processes:
         yield processes
 
 
 @pytest.fixture
 async def caller(radio: RadioProcesses) -> AsyncIterator[Caller]:
-    bus = await MessageBus(bus_address=radio.dbus_address).connect()
-    yield Caller(bus)
-    bus.disconnect()
-    await bus.wait_for_disconnect()
+    async with caller_on(radio.dbus_address) as caller:
+        yield caller
 
 
-async def found(caller: Caller) -> None:
-    """Scan until the peripheral is there, then stop."""
-    await caller.listen()
-    await caller.call(ADAPTER, "org.bluez.Adapter1", "StartDiscovery")
-    known = await caller.call("/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
-    await caller.until("PropertiesChanged" if DEVICE in known else "InterfacesAdded", DEVICE)
-    await caller.call(ADAPTER, "org.bluez.Adapter1", "StopDiscovery")
+@pytest.fixture
+async def connected(radio: RadioProcesses, caller: Caller) -> AsyncIterator[PeripheralProcess]:
+    """The peripheral, connected and resolved."""
+    with PeripheralProcess(radio.glasses_hci) as process:
+        await caller.found(PATH)
+        await caller.connected(PATH)
+        yield process
+    await caller.call(ADAPTER, "org.bluez.Adapter1", "RemoveDevice", "o", PATH)
 
 
 async def test_there_is_one_powered_adapter_for_centrals(caller: Caller) -> None:
@@ -155,11 +100,16 @@ async def test_wrong_calls_get_the_errors_of_bluez(
 
 async def test_an_agent_can_be_registered_once(caller: Caller) -> None:
     manager = "org.bluez.AgentManager1"
-    await caller.call("/org/bluez", manager, "RegisterAgent", "os", "/agent", "KeyboardDisplay")
-    await caller.call("/org/bluez", manager, "RequestDefaultAgent", "o", "/agent")
-    again = await caller.error("/org/bluez", manager, "RegisterAgent", "os", "/agent", "")
-    assert again[0] == "org.bluez.Error.AlreadyExists"
-    await caller.call("/org/bluez", manager, "UnregisterAgent", "o", "/agent")
+    unknown = await caller.error("/org/bluez", manager, "RegisterAgent", "os", "/agent", "Telepathy")
+    assert unknown[0] == "org.bluez.Error.InvalidArguments"
+    for capability in ("DisplayOnly", "DisplayYesNo", "KeyboardOnly", "NoInputNoOutput", "KeyboardDisplay", ""):
+        await caller.call("/org/bluez", manager, "RegisterAgent", "os", "/agent", capability)
+        again = await caller.error("/org/bluez", manager, "RegisterAgent", "os", "/agent", "")
+        assert again[0] == "org.bluez.Error.AlreadyExists"
+        await caller.call("/org/bluez", manager, "RequestDefaultAgent", "o", "/agent")
+        other = await caller.error("/org/bluez", manager, "RequestDefaultAgent", "o", "/other")
+        assert other[0] == "org.bluez.Error.DoesNotExist"
+        await caller.call("/org/bluez", manager, "UnregisterAgent", "o", "/agent")
 
 
 async def test_a_second_scan_of_the_same_client_is_in_progress(caller: Caller) -> None:
@@ -172,63 +122,268 @@ async def test_a_second_scan_of_the_same_client_is_in_progress(caller: Caller) -
 
 
 async def test_a_device_connects_pairs_and_disconnects(radio: RadioProcesses, caller: Caller) -> None:
-    device = "org.bluez.Device1"
     with PeripheralProcess(radio.glasses_hci):
-        await found(caller)
-        assert (await caller.error(DEVICE, device, "Disconnect"))[0] == "org.bluez.Error.NotConnected"
-        await caller.call(DEVICE, device, "Connect")
-        await caller.until_changed(DEVICE, "ServicesResolved", True)
-        await caller.call(DEVICE, device, "Connect")  # already: nothing happens
-        await caller.call(DEVICE, device, "Pair")
-        properties = await caller.call(DEVICE, PROPERTIES, "GetAll", "s", device)
+        await caller.found(PATH)
+        assert (await caller.error(PATH, DEVICE, "Disconnect"))[0] == "org.bluez.Error.NotConnected"
+        await caller.connected(PATH)
+        await caller.call(PATH, DEVICE, "Connect")  # already: nothing happens
+        await caller.call(PATH, DEVICE, "Pair")
+        properties = await caller.call(PATH, PROPERTIES, "GetAll", "s", DEVICE)
         assert properties["Paired"].value is True
         assert peripheral.SERVICE in properties["UUIDs"].value
-        assert (await caller.error(DEVICE, device, "Pair"))[0] == "org.bluez.Error.AlreadyExists"
-        await caller.call(DEVICE, device, "Disconnect")
-        await caller.until_changed(DEVICE, "Connected", False)
-        objects = await caller.call("/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
-        assert DEVICE in objects
-        assert not [path for path in objects if path.startswith(DEVICE + "/")]
-        await caller.call(ADAPTER, "org.bluez.Adapter1", "RemoveDevice", "o", DEVICE)
+        assert (await caller.error(PATH, DEVICE, "Pair"))[0] == "org.bluez.Error.AlreadyExists"
+        await caller.call(PATH, DEVICE, "Disconnect")
+        await caller.until_changed(PATH, "Connected", False)
+        objects = await caller.objects()
+        assert PATH in objects
+        assert not [path for path in objects if path.startswith(PATH + "/")]
+        await caller.call(ADAPTER, "org.bluez.Adapter1", "RemoveDevice", "o", PATH)
+        assert PATH not in await caller.objects()
 
 
 async def test_an_attempt_to_connect_can_be_called_off(radio: RadioProcesses, caller: Caller) -> None:
-    device = "org.bluez.Device1"
     with PeripheralProcess(radio.glasses_hci):
-        await found(caller)
-    calls = [asyncio.create_task(caller.error(DEVICE, device, "Connect")) for _ in range(2)]
+        await caller.found(PATH)
+    calls = [asyncio.create_task(caller.error(PATH, DEVICE, "Connect")) for _ in range(2)]
     refused, attempt = await asyncio.wait(calls, timeout=5, return_when=asyncio.FIRST_COMPLETED)
     assert refused.pop().result()[0] == "org.bluez.Error.InProgress"
-    await caller.call(DEVICE, device, "Disconnect")
+    await caller.call(PATH, DEVICE, "Disconnect")
     assert await attempt.pop() == ("org.bluez.Error.Failed", "le-connection-canceled")
-    await caller.call(ADAPTER, "org.bluez.Adapter1", "RemoveDevice", "o", DEVICE)
+    await caller.call(ADAPTER, "org.bluez.Adapter1", "RemoveDevice", "o", PATH)
 
 
+async def write(caller: Caller, path: str, value: bytes) -> None:
+    await caller.call(path, CHARACTERISTIC, "WriteValue", "aya{sv}", value, {"type": Variant("s", "command")})
+
+
+@pytest.mark.usefixtures("connected")
 async def test_notifications_of_one_client_outlive_those_of_another(radio: RadioProcesses, caller: Caller) -> None:
-    characteristic = "org.bluez.GattCharacteristic1"
-    with PeripheralProcess(radio.glasses_hci):
-        await found(caller)
-        await caller.call(DEVICE, "org.bluez.Device1", "Connect")
-        await caller.until_changed(DEVICE, "ServicesResolved", True)
-        objects = await caller.call("/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
-        path = next(
-            path
-            for path, interfaces in objects.items()
-            if characteristic in interfaces and interfaces[characteristic]["UUID"].value == peripheral.ECHO
-        )
-        bus = await MessageBus(bus_address=radio.dbus_address).connect()
-        for client in (caller, Caller(bus)):
-            await client.call(path, characteristic, "StartNotify")
-        again = await caller.error(path, characteristic, "StartNotify")
+    path = await caller.characteristic(PATH, peripheral.ECHO)
+    async with caller_on(radio.dbus_address) as other:
+        for client in (caller, other):
+            await client.call(path, CHARACTERISTIC, "StartNotify")
+        again = await caller.error(path, CHARACTERISTIC, "StartNotify")
         assert again == ("org.bluez.Error.InProgress", "Already notifying")
-        bus.disconnect()
-        await bus.wait_for_disconnect()
-        await caller.call(path, characteristic, "WriteValue", "aya{sv}", b"still", {"type": Variant("s", "command")})
-        await caller.until_changed(path, "Value", b"still")
-        await caller.call(path, characteristic, "StopNotify")
-        await caller.until_changed(path, "Notifying", False)
-        stopped = await caller.error(path, characteristic, "StopNotify")
-        assert stopped == ("org.bluez.Error.Failed", "No notify session started")
-        offset = await caller.error(path, characteristic, "WriteValue", "aya{sv}", b"x", {"offset": Variant("q", 3)})
-        assert offset == ("org.bluez.Error.InvalidArguments", "Invalid offset")
-        await caller.call(DEVICE, "org.bluez.Device1", "Disconnect")
+    await write(caller, path, b"still")
+    await caller.until_changed(path, "Value", b"still")
+    await caller.call(path, CHARACTERISTIC, "StopNotify")
+    await caller.until_changed(path, "Notifying", False)
+    stopped = await caller.error(path, CHARACTERISTIC, "StopNotify")
+    assert stopped == ("org.bluez.Error.Failed", "No notify session started")
+    offset = await caller.error(path, CHARACTERISTIC, "WriteValue", "aya{sv}", b"x", {"offset": Variant("q", 3)})
+    assert offset == ("org.bluez.Error.InvalidArguments", "Invalid offset")
+
+
+# Sockets instead of calls ---------------------------------------------------------------------------------------------
+
+
+async def acquire(caller: Caller, path: str, member: str) -> tuple[socket.socket, int]:
+    """The socket and the ATT MTU."""
+    reply = await caller.reply(path, CHARACTERISTIC, member, "a{sv}", {})
+    assert reply.message_type is MessageType.METHOD_RETURN, (reply.error_name, reply.body)
+    index, att_mtu = reply.body
+    end = socket.socket(fileno=reply.unix_fds[index])
+    end.setblocking(False)
+    return end, att_mtu
+
+
+async def receive(end: socket.socket) -> bytes:
+    return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(end, 1024), 5)
+
+
+@pytest.mark.usefixtures("connected")
+async def test_acquired_sockets_carry_values_both_ways(caller: Caller) -> None:
+    path = await caller.characteristic(PATH, peripheral.ECHO)
+    notified, att_mtu = await acquire(caller, path, "AcquireNotify")
+    written, same = await acquire(caller, path, "AcquireWrite")
+    with notified, written:
+        assert att_mtu == same == 517
+        for name in ("NotifyAcquired", "WriteAcquired", "Notifying"):
+            assert await caller.property(path, name, CHARACTERISTIC) is True
+        for value in (b"x", bytes(peripheral.CHUNK), bytes(512), b"last"):
+            written.send(value)
+            assert await receive(notified) == value
+        assert caller.heard(path, "Value") == []  # what the socket carries is not told a second time
+    given_up: set[str] = set()
+    while given_up < {"NotifyAcquired", "WriteAcquired"}:
+        _, changed, _ = await caller.until("PropertiesChanged", path)
+        given_up |= {name for name, value in changed.items() if value.value is False}
+
+
+@pytest.mark.usefixtures("connected")
+async def test_what_is_acquired_is_out_of_reach_for_others(radio: RadioProcesses, caller: Caller) -> None:
+    path = await caller.characteristic(PATH, peripheral.ECHO)
+    async with caller_on(radio.dbus_address) as other:
+        notified, _ = await acquire(caller, path, "AcquireNotify")
+        written, _ = await acquire(caller, path, "AcquireWrite")
+        with notified, written:
+            no = "org.bluez.Error.NotPermitted"
+            for member in ("StartNotify", "AcquireNotify"):
+                arguments = () if member == "StartNotify" else ("a{sv}", {})
+                assert await other.error(path, CHARACTERISTIC, member, *arguments) == (no, "Notify acquired")
+            assert await other.error(path, CHARACTERISTIC, "AcquireWrite", "a{sv}", {}) == (no, "Write acquired")
+            write = await other.error(path, CHARACTERISTIC, "WriteValue", "aya{sv}", b"x", {})
+            assert write == (no, "Write acquired")
+        await caller.until_changed(path, "WriteAcquired", False)
+        await other.call(path, CHARACTERISTIC, "StartNotify")
+        busy = await caller.error(path, CHARACTERISTIC, "AcquireNotify", "a{sv}", {})
+        assert busy[0] == "org.bluez.Error.InProgress"
+    name = await caller.characteristic(PATH, peripheral.NAME)
+    for member in ("AcquireNotify", "AcquireWrite"):
+        assert (await caller.error(name, CHARACTERISTIC, member, "a{sv}", {}))[0] == "org.bluez.Error.NotSupported"
+    flags = (await caller.objects())[name][CHARACTERISTIC]
+    assert "NotifyAcquired" not in flags
+    assert "WriteAcquired" not in flags
+
+
+@pytest.mark.usefixtures("connected")
+async def test_acquired_sockets_end_with_the_connection(caller: Caller) -> None:
+    path = await caller.characteristic(PATH, peripheral.ECHO)
+    notified, _ = await acquire(caller, path, "AcquireNotify")
+    written, _ = await acquire(caller, path, "AcquireWrite")
+    with notified, written:
+        await caller.call(PATH, DEVICE, "Disconnect")
+        assert await receive(notified) == b""
+        assert await receive(written) == b""
+
+
+@pytest.mark.usefixtures("connected")
+async def test_a_socket_takes_values_no_faster_than_the_link_and_all_of_them(caller: Caller) -> None:
+    path = await caller.characteristic(PATH, peripheral.SINK)
+    digest = await caller.characteristic(PATH, peripheral.DIGEST)
+    written, _ = await acquire(caller, path, "AcquireWrite")
+    data = peripheral.pattern(200_000)
+    with written:
+        for start in range(0, len(data), peripheral.CHUNK):
+            await asyncio.get_running_loop().sock_sendall(written, data[start : start + peripheral.CHUNK])
+        received = b""
+        async with asyncio.timeout(10):
+            while received[:4] != struct.pack("<I", len(data)):
+                received = bytes(await caller.call(digest, CHARACTERISTIC, "ReadValue", "a{sv}", {}))
+    assert received == struct.pack("<II", len(data), zlib.crc32(data))
+
+
+@pytest.mark.usefixtures("connected")
+async def test_a_value_too_long_for_the_mtu_ends_the_socket(caller: Caller) -> None:
+    path = await caller.characteristic(PATH, peripheral.SINK)
+    written, att_mtu = await acquire(caller, path, "AcquireWrite")
+    with written:
+        written.send(bytes(att_mtu - 2))
+        assert await receive(written) == b""
+        await caller.until_changed(path, "WriteAcquired", False)
+
+
+async def test_bleak_takes_notifications_from_a_socket_when_told_to(
+    radio: RadioProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.dbus_address)
+    with PeripheralProcess(radio.glasses_hci):
+        async with BleakClient(await find()) as client:
+            values: asyncio.Queue[bytes] = asyncio.Queue()
+
+            def on_value(_: object, value: bytearray) -> None:
+                values.put_nowait(bytes(value))
+
+            await client.start_notify(peripheral.ECHO, on_value, bluez={"use_start_notify": False})
+            for value in (b"x", b"", bytes(512)):
+                await client.write_gatt_char(peripheral.ECHO, value, response=False)
+                assert await asyncio.wait_for(values.get(), 5) == value
+            await client.stop_notify(peripheral.ECHO)
+            await client.start_notify(peripheral.ECHO, on_value)
+    await close_bleak()
+
+
+# Calls that a disconnection finds pending -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("uuid", "member", "arguments"),
+    [
+        (peripheral.NEVER, "ReadValue", ("a{sv}", {})),
+        (peripheral.SINK, "WriteValue", ("aya{sv}", b"x", {"type": Variant("s", "request")})),
+        (peripheral.ECHO, "StartNotify", ("",)),
+        (peripheral.ECHO, "AcquireNotify", ("a{sv}", {})),
+    ],
+)
+async def test_a_pending_call_fails_at_once_when_the_connection_ends(
+    radio: RadioProcesses, caller: Caller, connected: PeripheralProcess, uuid: str, member: str, arguments: tuple[Any]
+) -> None:
+    path = await caller.characteristic(PATH, uuid)
+    radio.cut_air()  # so that no call can be answered
+    try:
+        call = asyncio.ensure_future(caller.error(path, CHARACTERISTIC, member, *arguments))
+        await caller.until_changed(PATH, "Connected", False)
+        assert await asyncio.wait_for(call, 1) == GONE
+    finally:
+        radio.restore_air()
+
+
+async def test_writes_that_wait_for_the_link_fail_at_once_when_the_connection_ends(
+    radio: RadioProcesses, caller: Caller, connected: PeripheralProcess
+) -> None:
+    path = await caller.characteristic(PATH, peripheral.SINK)
+    arguments = (path, CHARACTERISTIC, "WriteValue", "aya{sv}", b"x", {"type": Variant("s", "command")})
+    radio.cut_air()
+    try:
+        replies: list[asyncio.Task[Message]] = []
+        for _ in range(3):  # the first ones fill the controller's buffers
+            group = [asyncio.create_task(caller.reply(*arguments)) for _ in range(40)]
+            replies += group
+            await asyncio.wait(group, timeout=0.05)
+        await caller.until_changed(PATH, "Connected", False)
+        _, waiting = await asyncio.wait(replies, timeout=1)
+        assert waiting == set()
+        last = replies[-1].result()
+        assert (last.error_name, last.body[0]) == GONE
+    finally:
+        radio.restore_air()
+
+
+async def test_connect_fails_at_once_when_the_device_is_removed(radio: RadioProcesses, caller: Caller) -> None:
+    with PeripheralProcess(radio.glasses_hci):
+        await caller.found(PATH)
+    connecting = asyncio.ensure_future(caller.error(PATH, DEVICE, "Connect"))
+    await caller.property(PATH, "Connected")  # a later call that has been answered: the attempt is under way
+    await caller.call(ADAPTER, "org.bluez.Adapter1", "RemoveDevice", "o", PATH)
+    assert await connecting == ("org.bluez.Error.Failed", "le-connection-canceled")
+
+
+# The MTU that comes late ----------------------------------------------------------------------------------------------
+
+
+async def test_the_mtu_exchange_can_come_after_the_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with RadioProcesses(bonded=False, late_mtu_s=0.3) as radio:
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.dbus_address)
+        async with caller_on(radio.dbus_address) as caller:
+            with PeripheralProcess(radio.glasses_hci):
+                async with BleakClient(await find()) as client:
+                    sink = client.services.get_characteristic(peripheral.SINK)
+                    assert sink is not None
+                    assert sink.max_write_without_response_size == 20
+                    await caller.listen()
+                    await caller.until_changed(await caller.characteristic(PATH, peripheral.SINK), "MTU", 517)
+                    async with asyncio.timeout(5):
+                        while sink.max_write_without_response_size == 20:  # noqa: ASYNC110 - bleak has no event for it
+                            await asyncio.sleep(0)
+                    assert sink.max_write_without_response_size == 514
+        await close_bleak()
+
+
+async def test_glasses_and_phone_meet_though_the_mtu_comes_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SystemClock()
+    async with RadioProcesses(late_mtu_s=0.3) as radio:
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.dbus_address)
+        glasses = PeripheralLink(radio.glasses_hci, clock=clock, bonds=BondStore(radio.glasses_bonds, clock=clock))
+        phone = CentralLink(clock=clock)
+        try:
+            await glasses.start()
+            await phone.start()
+            sent = glasses.send(bytes(5_000), lane=Lane.BULK, deadline=clock.monotonic() + 20)
+            receipt, received = await asyncio.gather(sent, anext(phone.receive()))
+            assert received == bytes(5_000)
+            # Over an ATT MTU of 23 the frames' headers alone would have come to more.
+            assert receipt.bytes_on_air < 6_000
+        finally:
+            await phone.close()
+            await glasses.close()
+        await close_bleak()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from shared.errors import UsageError
 from simulations.radio import LinkProfile
 from simulations.radio.lane import MAX_LATE_EVENTS, Lane
+from simulations.radio.profile import PROFILE_HELP, Outage, RangeLoss
 
 
 @pytest.mark.parametrize(
@@ -28,9 +31,66 @@ def test_a_profile_is_read_with_its_units(text: str, rate: float, interval: floa
     assert profile.bytes_per_event == pytest.approx(rate * interval)
 
 
-@pytest.mark.parametrize("text", ["40kBps/30ms", "100kBps/7.5ms", "unshaped"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "40kBps/30ms",
+        "100kBps/7.5ms",
+        "unshaped",
+        "unshaped,latency=10ms,out=8s@5s",
+        "40kBps/30ms,latency=10ms,jitter=5ms,miss=3%,burst=4,out=8s@5s,out=500ms@0s,range=20s/3s,supervision=4s,"
+        "buffers=20,interval=free,seed=7",
+    ],
+)
 def test_a_profile_is_written_as_it_is_read(text: str) -> None:
     assert str(LinkProfile.parse(text)) == text
+
+
+def test_conditions_are_read_with_their_units_in_any_order() -> None:
+    profile = LinkProfile.parse(
+        "40kBps/30ms, seed=7, out = 8s@5s, miss=2.5%, burst=4, jitter=0.005s, range=20s/500ms, out=1s@90s, "
+        "latency=10ms, supervision=4000ms, buffers=6, interval=free"
+    )
+    assert profile == LinkProfile(
+        rate_bytes_per_s=40_000,
+        interval_s=0.03,
+        latency_s=0.01,
+        jitter_s=0.005,
+        miss=0.025,
+        burst=4,
+        outages=(Outage(5, 8), Outage(90, 1)),
+        range_loss=RangeLoss(20, 0.5),
+        supervision_s=4,
+        buffers=6,
+        interval_fixed=False,
+        seed=7,
+    )
+
+
+MICROSECONDS = st.integers(10_000, 3_600_000_000).map(lambda number: number / 1e6)
+
+
+@given(
+    latency=st.integers(0, 2_000_000).map(lambda number: number / 1e6),
+    miss=st.integers(1, 9000).map(lambda number: number / 1e4),
+    stretch=st.floats(1.001, 50),
+    outages=st.lists(st.builds(Outage, MICROSECONDS, MICROSECONDS), max_size=4),
+    loss=st.none() | st.builds(RangeLoss, MICROSECONDS, MICROSECONDS),
+    seed=st.integers(0, 2**63 - 1),
+)
+def test_any_profile_survives_being_written_and_read(
+    latency: float, miss: float, stretch: float, outages: list[Outage], loss: RangeLoss | None, seed: int
+) -> None:
+    profile = LinkProfile(
+        40_000, 0.03, latency_s=latency, miss=miss, burst=stretch / (1 - miss), outages=tuple(outages), range_loss=loss,
+        seed=seed,
+    )  # fmt: skip
+    again = LinkProfile.parse(str(profile))
+    assert str(again) == str(profile)
+    assert again.latency_s == pytest.approx(latency)
+    assert again.miss == pytest.approx(miss)
+    assert len(again.outages) == len(outages)
+    assert again.seed == seed
 
 
 def test_an_unshaped_profile_has_no_limit() -> None:
@@ -46,10 +106,69 @@ def test_a_profile_that_is_not_understood_is_refused_with_a_hint(text: str) -> N
     assert "40kBps/30ms" in caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["0kBps/30ms", "50MBps/30ms", "40kBps/5ms", "40kBps/5000ms"])
+@pytest.mark.parametrize(
+    "terms",
+    [
+        *("speed=3", "latency", "latency=10", "latency=-1ms", "miss=0.03", "miss=3", "burst=x", "out=8s", "out=@5s"),
+        *(
+            "range=20s",
+            "supervision=fast",
+            "buffers=2.5",
+            "interval=30ms",
+            "seed=-1",
+            "seed=1e3",
+            "",
+            "=",
+            "LATENCY=1ms",
+        ),
+    ],
+)
+def test_a_condition_that_is_not_understood_is_refused_with_a_hint(terms: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        LinkProfile.parse(f"40kBps/30ms,{terms}")
+    assert "latency=10ms" in caught.value.hint
+
+
+def test_a_condition_given_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="twice"):
+        LinkProfile.parse("40kBps/30ms,seed=1,seed=2")
+
+
+@pytest.mark.parametrize(
+    ("terms", "reason"),
+    [
+        ("unshaped,miss=3%", "no connection events"),
+        ("40kBps/30ms,burst=3", "need a share"),
+        ("40kBps/30ms,miss=50%,burst=1.5", "out of range"),  # chance alone makes runs of 2
+        ("40kBps/300ms,supervision=600ms", "out of range"),
+        ("40kBps/30ms," + ",".join(["out=1s@1s"] * 33), "too many"),
+    ],
+)
+def test_conditions_that_do_not_go_together_are_refused(terms: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        LinkProfile.parse(terms)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("0kBps/30ms", "50MBps/30ms", "40kBps/5ms", "40kBps/5000ms", "unshaped,latency=3s", "unshaped,jitter=3s"),
+        *("40kBps/30ms,miss=95%", "40kBps/30ms,miss=3%,burst=2000", "unshaped,out=5ms@1s", "unshaped,out=1s@9999s"),
+        *("unshaped,range=0s/1s", "unshaped,range=1s/9999s", "unshaped,supervision=50ms", "unshaped,supervision=33s"),
+        *("unshaped,buffers=0", "unshaped,buffers=256", "unshaped,seed=9999999999999999999"),
+    ],
+)
 def test_numbers_out_of_range_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="out of range"):
         LinkProfile.parse(text)
+
+
+def test_every_condition_is_explained_where_profiles_are_asked_for() -> None:
+    written = str(LinkProfile.parse("40kBps/30ms,latency=10ms,jitter=5ms,miss=3%,burst=4,out=8s@5s,range=20s/3s"))
+    written += str(LinkProfile.parse("unshaped,supervision=4s,buffers=20,interval=free,seed=7"))
+    for name in re.findall(r"(\w+)=", written):
+        assert f"{name}=" in PROFILE_HELP % ()
+        assert f"``{name}=" in (LinkProfile.__doc__ or "")
 
 
 def test_half_a_profile_is_refused() -> None:

@@ -86,7 +86,7 @@ def body(arguments: argparse.Namespace) -> int:
         "machine": tables.machine(),
         "seed": arguments.seed,
     }
-    print(f"{tables.machine()}; Bluetooth stack of the phone: {stack}")
+    print(f"{tables.machine()}; Bluetooth stack of the phone: {report['stack']}")
     if "carry" in parts:
         _carry(profiles, arguments, report)
     if "prediction" in parts:

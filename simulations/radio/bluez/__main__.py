@@ -7,29 +7,29 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from shared import cli
 from shared.errors import RadioError
 from simulations.radio.bluez.host import open_host
 from simulations.radio.bluez.service import BluezService, connect_bus
+from simulations.radio.bonding import PHONE_ADDRESS
 from simulations.radio.child import announce_ready, until_parent_leaves
 
-ADDRESS: Final = "E0:57:41:59:57:4F"
-"""The phone's random static address (Core, Vol 6, Part B, 1.3.2.1): a phone keeps its address over a restart."""
 GOODBYE_S: Final = 2.0
 
 
-async def serve(hci: str, bus_address: str, address: str) -> None:
+async def serve(hci: str, bus_address: str, address: str, *, keys: Path | None, late_mtu_s: float) -> None:
     """Serve until the parent leaves.
 
     Raises:
         RadioError: the controller or the bus cannot be reached, or went away.
     """
-    async with open_host(hci, address) as host:
+    async with open_host(hci, address, keys) as host:
         bus = await connect_bus(bus_address)
         try:
-            service = BluezService(bus, host)
+            service = BluezService(bus, host, late_mtu_s=late_mtu_s)
             await service.start()
             announce_ready(name="org.bluez", address=address)
             leaving = asyncio.ensure_future(until_parent_leaves())
@@ -53,10 +53,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m simulations.radio.bluez", description="BlueZ façade on Bumble.")
     parser.add_argument("--hci", required=True, help="Bumble transport name of the controller")
     parser.add_argument("--bus", required=True, help="D-Bus address to serve org.bluez on")
-    parser.add_argument("--address", default=ADDRESS, help=f"random static address of the adapter (default {ADDRESS})")
+    parser.add_argument(
+        "--address", default=PHONE_ADDRESS, help=f"random static address of the adapter (default {PHONE_ADDRESS})"
+    )
+    parser.add_argument("--keys", type=Path, help="Bumble key file; without one, bonds are forgotten at the end")
+    parser.add_argument(
+        "--late-mtu",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="put the ATT MTU exchange off until this long after the services are resolved",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    asyncio.run(serve(options.hci, options.bus, options.address))
+    asyncio.run(serve(options.hci, options.bus, options.address, keys=options.keys, late_mtu_s=options.late_mtu))
     return 0
 
 

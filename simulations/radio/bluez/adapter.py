@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from bumble.core import AdvertisingData
 from bumble.device import Advertisement
+from bumble.hci import Address
 from dbus_fast import Variant
 
+from simulations.radio.bluez.agents import AgentManager
 from simulations.radio.bluez.device import DEVICE, RemoteDevice
 from simulations.radio.bluez.errors import does_not_exist, failed, in_progress, invalid_arguments
 from simulations.radio.bluez.host import Host, advertised_uuids, uuid_text
@@ -79,7 +81,7 @@ class DiscoveryFilter:
 class Adapter(Node):
     """/org/bluez/hci0."""
 
-    def __init__(self, host: Host, tree: ObjectTree) -> None:
+    def __init__(self, host: Host, tree: ObjectTree, agents: AgentManager, *, late_mtu_s: float) -> None:
         address = host.device.random_address.to_string(False)
         super().__init__(
             ADAPTER_PATH,
@@ -103,6 +105,8 @@ class Adapter(Node):
         )
         self._host = host
         self._tree = tree
+        self._agents = agents
+        self._late_mtu_s = late_mtu_s
         self._filters: dict[str, DiscoveryFilter] = {}
         self._sessions: set[str] = set()
         self._scan_lock = asyncio.Lock()
@@ -116,6 +120,30 @@ class Adapter(Node):
         self.offer(ADAPTER, "RemoveDevice", "o", self._remove_device)
         self.writable |= {(ADAPTER, "Alias"), (ADAPTER, "Pairable"), (ADAPTER, "PairableTimeout")}
         host.device.on("advertisement", self._on_advertisement)
+
+    # Devices ------------------------------------------------------------------------------------------
+
+    def list_bonded(self) -> None:
+        """Export the devices with which there is a bond: they are known before they are heard."""
+        for address in self._host.bonds.addresses:
+            if _path_of(address) not in self.devices:
+                self._add(address, {})
+
+    def _add(self, address: Address, properties: Properties) -> None:
+        self._make_room()
+        path = _path_of(address)
+        device = RemoteDevice(
+            path,
+            address,
+            properties,
+            self._host,
+            self._tree,
+            self._agents,
+            dialling=self._dialling,
+            late_mtu_s=self._late_mtu_s,
+        )
+        self.devices[path] = device
+        self._tree.add(device)
 
     # Discovery ----------------------------------------------------------------------------------------
 
@@ -161,7 +189,7 @@ class Adapter(Node):
     def _on_advertisement(self, advertisement: Advertisement) -> None:
         data = advertisement.data
         address = advertisement.address.to_string(False)
-        path = f"{ADAPTER_PATH}/dev_{address.replace(':', '_')}"
+        path = _path_of(advertisement.address)
         known = self.devices.get(path)
         kinds = AdvertisingData.Type
         name = data.get(kinds.COMPLETE_LOCAL_NAME) or data.get(kinds.SHORTENED_LOCAL_NAME)
@@ -173,16 +201,14 @@ class Adapter(Node):
             return
         properties = _advertised_properties(advertisement, name, uuids, known)
         if known is None:
-            self._make_room()
-            device = RemoteDevice(path, advertisement.address, properties, self._host, self._tree, self._dialling)
-            self.devices[path] = device
-            self._tree.add(device)
+            self._add(advertisement.address, properties)
         else:
             self.devices[path] = self.devices.pop(path)  # newest last
             news = path not in self._reported or any(f.duplicates for f in wanted)
             rssi = {"RSSI": properties.pop("RSSI")}
             self._tree.change(path, DEVICE, properties)
             self._tree.change(path, DEVICE, rssi, force=news)
+            known.remember()
         self._reported.add(path)
 
     def _make_room(self) -> None:
@@ -202,7 +228,7 @@ class Adapter(Node):
         device = self.devices.get(path)
         if device is None:
             raise does_not_exist()
-        await device.close()
+        await device.forget()
         if path in self.devices:
             self._forget(path)
         return Reply()
@@ -217,6 +243,10 @@ class Adapter(Node):
             await self._scan_as_wanted()
         for device in list(self.devices.values()):
             await device.on_client_gone(client)
+
+
+def _path_of(address: Address) -> str:
+    return f"{ADAPTER_PATH}/dev_{address.to_string(False).replace(':', '_')}"
 
 
 def _advertised_properties(

@@ -1,4 +1,4 @@
-"""A remote device: connecting, resolving its services, pairing, and the clients that use it."""
+"""A remote device: connecting, resolving its services, and the clients that use it."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from bumble import core, hci
-from bumble.device import Connection, ConnectionParametersPreferences, Peer
-from bumble.gatt import GATT_GENERIC_ACCESS_SERVICE
+from bumble.device import Connection, ConnectionParametersPreferences
 from bumble.hci import Address
 from dbus_fast import Variant
 
+from simulations.radio.bluez.agents import AgentManager
+from simulations.radio.bluez.bonds import Known
 from simulations.radio.bluez.errors import (
     BluezError,
     connection_gone,
-    does_not_exist,
     failed,
     from_bumble,
     from_connection_failure,
+    from_disconnection,
     in_progress,
     not_connected,
 )
-from simulations.radio.bluez.gatt import Characteristic, Descriptor, Service
-from simulations.radio.bluez.host import Host, uuid_text
+from simulations.radio.bluez.host import Host
 from simulations.radio.bluez.objects import Call, Node, ObjectTree, Properties, Reply
+from simulations.radio.bluez.pairing import KeyMissing, Security
+from simulations.radio.bluez.services import Services
 
 logger = logging.getLogger(__name__)
 
 DEVICE: Final = "org.bluez.Device1"
 CONNECT_S: Final = 20.0
 """A connection attempt ends after this time, like the kernel's (net/bluetooth: HCI_LE_CONN_TIMEOUT)."""
-RESOLVE_S: Final = 30.0
-"""Service discovery ends after this time, and the connection with it."""
 CANCEL_AGAIN_S: Final = 0.05
 DISCONNECT_S: Final = 5.0
 OPERATION_S: Final = 30.0
 """ATT transaction timeout (Core, Vol 3, Part F, 3.3.3)."""
 SUPERVISION_MS: Final = 420
 """BlueZ's default supervision timeout (main.conf: LE/ConnectionSupervisionTimeout, 42 units of 10 ms)."""
-ATT_MTU: Final = 517
 MAX_PENDING: Final = 64
 """GATT operations one device may have waiting; more are told to come back (InProgress)."""
 
@@ -57,7 +56,9 @@ class RemoteDevice(Node):
         advertised: Device1 properties known from its advertisement.
         host: the phone's Bluetooth host.
         tree: where its objects are exported.
+        agents: who is asked when it pairs.
         dialling: held while a connection is being made; a controller makes one at a time.
+        late_mtu_s: seconds from resolved services to the ATT MTU exchange; 0: it comes first.
     """
 
     def __init__(
@@ -67,42 +68,50 @@ class RemoteDevice(Node):
         advertised: Properties,
         host: Host,
         tree: ObjectTree,
+        agents: AgentManager,
+        *,
         dialling: asyncio.Lock,
+        late_mtu_s: float,
     ) -> None:
         text = address.to_string(False)
+        bonded = Variant("b", host.bonds.keys(address) is not None)
+        known = host.bonds.known(address)
         properties: Properties = {
             "Address": Variant("s", text),
             "AddressType": Variant("s", "public" if address.is_public else "random"),
-            "Alias": Variant("s", text.replace(":", "-")),
+            "Alias": Variant("s", known.name or text.replace(":", "-")),
             "Adapter": Variant("o", path.rpartition("/")[0]),
-            "Paired": Variant("b", False),
-            "Bonded": Variant("b", False),
-            "Trusted": Variant("b", False),
+            "Paired": bonded,
+            "Bonded": bonded,
+            "Trusted": Variant("b", known.trusted),
             "Blocked": Variant("b", False),
             "LegacyPairing": Variant("b", False),
             "Connected": Variant("b", False),
             "ServicesResolved": Variant("b", False),
             "UUIDs": Variant("as", []),
         }
+        if known.name:
+            properties["Name"] = Variant("s", known.name)
         super().__init__(path, {DEVICE: properties | advertised})
-        self._address = address
+        self.address = address
         self._host = host
         self._tree = tree
         self._dialling = dialling
+        self._connecting = False
         self._on_air = False
         self._abandoned = False
         self._attempt: asyncio.Task[Connection] | None = None
-        self._connection: Connection | None = None
-        self._gone: asyncio.Future[None] | None = None
-        self._resolving: asyncio.Task[None] | None = None
+        self.connection: Connection | None = None
+        self.gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._pending = 0
         self._users: set[str] = set()
-        self._characteristics: list[Characteristic] = []
         self.write_order = asyncio.Lock()
+        self.services = Services(self, tree, late_mtu_s=late_mtu_s)
+        self.security = Security(self, host, agents)
         self.offer(DEVICE, "Connect", "", self._connect)
         self.offer(DEVICE, "Disconnect", "", self._disconnect)
-        self.offer(DEVICE, "Pair", "", self._pair)
-        self.offer(DEVICE, "CancelPairing", "", self._cancel_pairing)
+        self.offer(DEVICE, "Pair", "", self.security.pair)
+        self.offer(DEVICE, "CancelPairing", "", self.security.cancel)
         self.writable |= {(DEVICE, "Trusted"), (DEVICE, "Blocked"), (DEVICE, "Alias")}
 
     @property
@@ -113,17 +122,83 @@ class RemoteDevice(Node):
     @property
     def idle(self) -> bool:
         """Whether nobody would miss it."""
-        return self._connection is None and self._attempt is None
+        return not self.in_use and self._host.bonds.keys(self.address) is None
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it is connected, or about to be."""
+        return self.connection is not None or self._connecting
+
+    def services_resolved(self, uuids: list[str]) -> None:
+        """All its services are known now.
+
+        Args:
+            uuids: those found.
+        """
+        every = [*uuids, *sorted(self.uuids - set(uuids))]
+        self._tree.change(self.path, DEVICE, {"UUIDs": Variant("as", every), "ServicesResolved": Variant("b", True)})
+
+    # What outlives a connection -----------------------------------------------------------------------
+
+    def property_set(self, interface: str, name: str) -> None:
+        self.remember()
+
+    def remember(self) -> None:
+        """Keep its name and whether it is trusted, if it is bonded."""
+        if self._host.bonds.keys(self.address) is not None:
+            properties = self.interfaces[DEVICE]
+            name = properties["Name"].value if "Name" in properties else ""
+            self._host.bonds.remember(self.address, Known(name, properties["Trusted"].value))
+
+    def bonded(self) -> None:
+        """A pairing has succeeded."""
+        yes = Variant("b", True)
+        self._tree.change(self.path, DEVICE, {"Paired": yes, "Bonded": yes})
+        self.remember()
+
+    async def forget(self) -> None:
+        """End the connection and delete the bond.
+
+        Raises:
+            BluezError: the controller does not end the connection.
+        """
+        self.security.abort()
+        await self.close()
+        await self._host.bonds.forget(self.address)
 
     # Connecting ---------------------------------------------------------------------------------------
 
     async def _connect(self, call: Call) -> Reply:
-        self._users.add(call.sender)
-        if self._connection is not None:
-            return Reply()
-        if self._attempt is not None:
+        await self.connect(call.sender)
+        return Reply()
+
+    async def connect(self, client: str) -> None:
+        """Connect for a client and, with a bonded device, encrypt, unless that is done already.
+
+        Raises:
+            BluezError: as Device1.Connect answers.
+        """
+        self._users.add(client)
+        if self._connecting:
             raise in_progress("Operation already in progress")
+        if self.connection is not None:
+            return
+        self._connecting = True
         self._abandoned = False
+        try:
+            connection = await self._dial()
+            # Before anything else, as the kernel does for a socket of BT_IO_SEC_MEDIUM, which bluetoothd opens to a
+            # paired device. So no attribute of a bonded device is ever refused for want of encryption.
+            await self.secure(connection)
+            self.services.resolve(connection)
+        except BluezError as error:
+            if self._abandoned:
+                raise failed("le-connection-canceled") from error
+            raise
+        finally:
+            self._connecting = False
+
+    async def _dial(self) -> Connection:
         self._attempt = asyncio.create_task(self._establish())
         try:
             await asyncio.wait({self._attempt})
@@ -141,7 +216,7 @@ class RemoteDevice(Node):
         if self._abandoned:
             await self.close()
             raise failed("le-connection-canceled")
-        return Reply()
+        return connection
 
     async def _establish(self) -> Connection:
         async with asyncio.timeout(CONNECT_S):
@@ -150,7 +225,7 @@ class RemoteDevice(Node):
             self._on_air = True
             preferences = ConnectionParametersPreferences(supervision_timeout=SUPERVISION_MS)
             return await self._host.device.connect(
-                self._address,
+                self.address,
                 connection_parameters_preferences={hci.HCI_LE_1M_PHY: preferences},
                 timeout=CONNECT_S,
             )
@@ -159,46 +234,76 @@ class RemoteDevice(Node):
             self._dialling.release()
 
     def _adopt(self, connection: Connection) -> None:
-        self._connection = connection
-        self._gone = asyncio.get_running_loop().create_future()
-        connection.once("disconnection", self._on_disconnection)
+        self.connection = connection
+        self.gone = asyncio.get_running_loop().create_future()
+        connection.once(Connection.EVENT_DISCONNECTION, self._on_disconnection)
+        self._host.on_pairing(connection.handle, self.security.configuration)
+        self.security.watch(connection)
         self._tree.change(self.path, DEVICE, {"Connected": Variant("b", True)})
-        self._resolving = asyncio.create_task(self._resolve(connection))
+
+    async def secure(self, connection: Connection) -> None:
+        """Encrypt the connection to a bonded device, or end it.
+
+        Raises:
+            BluezError: it could not be encrypted, and has ended; as Device1.Connect answers.
+        """
+        try:
+            await self.transact(self.security.encrypt(connection))
+            return
+        except (BluezError, KeyMissing) as error:
+            logger.info("%s is not encrypted: %s", self.path, error)
+        if self.connection is connection:
+            # The bond stays, though it is of no use any more: only the user may tell a peer that has lost it from an
+            # impostor, and deletes it with Adapter1.RemoveDevice.
+            await self.close(hci.HCI_AUTHENTICATION_FAILURE_ERROR)
+            raise failed("le-connection-abort-by-local")
+        raise from_disconnection(self.gone.result())
 
     def _on_disconnection(self, reason: int) -> None:
         logger.info("%s disconnected, reason 0x%02x", self.path, reason)
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
-        self._connection = None
+        if not self.gone.done():
+            self.gone.set_result(reason)
+        if self.connection is not None:
+            self._host.on_pairing(self.connection.handle, None)
+        self.connection = None
         self._users.clear()
-        self._characteristics.clear()
-        for name in self._tree.children(self.path):
-            self._tree.remove(f"{self.path}/{name}")
+        self.services.clear()
         no = Variant("b", False)
         self._tree.change(self.path, DEVICE, {"ServicesResolved": no, "Connected": no})
 
     async def _disconnect(self, call: Call) -> Reply:
-        if self.idle:
+        if not self.in_use:
             raise not_connected()
         await self.close()
         return Reply()
 
-    async def close(self) -> None:
+    async def close(self, reason: int = hci.HCI_REMOTE_USER_TERMINATED_CONNECTION_ERROR) -> None:
         """End the connection or the attempt at one, if there is any.
+
+        Args:
+            reason: HCI error code that the device is told.
 
         Raises:
             BluezError: the controller does not end the connection.
         """
         if self._attempt is not None:
             await self._abandon(self._attempt)
-        connection, gone = self._connection, self._gone
-        if connection is None or gone is None:
+        connection, gone = self.connection, self.gone
+        if connection is None:
             return
-        ending = asyncio.ensure_future(connection.disconnect())
+        self._abandoned |= self._connecting and reason == hci.HCI_REMOTE_USER_TERMINATED_CONNECTION_ERROR
+        ending = asyncio.ensure_future(connection.disconnect(reason))
         await asyncio.wait({gone}, timeout=DISCONNECT_S)
         await _dispose(ending)
         if not gone.done():
             raise failed("the controller does not end the connection")
+
+    async def close_quietly(self) -> None:
+        """End the connection or the attempt at one, when nobody is left to be told that it does not work."""
+        try:
+            await self.close()
+        except BluezError as error:
+            logger.warning("%s: %s", self.path, error)
 
     async def _abandon(self, attempt: asyncio.Task[Connection]) -> None:
         self._abandoned = True
@@ -219,55 +324,14 @@ class RemoteDevice(Node):
         """The adapter is gone, and the connection with it."""
         if self._attempt is not None:
             self._attempt.cancel()
-        if self._connection is not None:
+        if self.connection is not None:
             self._on_disconnection(hci.HCI_ErrorCode.HARDWARE_FAILURE_ERROR)
-
-    # Services -----------------------------------------------------------------------------------------
-
-    async def _resolve(self, connection: Connection) -> None:
-        try:
-            async with asyncio.timeout(RESOLVE_S):
-                nodes = await self.transact(self._discover(connection))
-        except (BluezError, TimeoutError) as error:
-            logger.warning("services of %s cannot be resolved: %s", self.path, error)
-            if self._connection is connection:
-                with contextlib.suppress(BluezError):
-                    await self.close()
-            return
-        if self._connection is not connection:
-            return
-        for node in nodes:
-            self._tree.add(node)
-            if isinstance(node, Characteristic):
-                self._characteristics.append(node)
-        services = [node.uuid for node in nodes if isinstance(node, Service)]
-        uuids = [*services, *sorted(self.uuids - set(services))]
-        self._tree.change(self.path, DEVICE, {"UUIDs": Variant("as", uuids), "ServicesResolved": Variant("b", True)})
-
-    async def _discover(self, connection: Connection) -> list[Node]:
-        peer = Peer(connection)
-        await peer.request_mtu(ATT_MTU)
-        nodes: list[Node] = []
-        for service in await peer.discover_services():
-            if service.uuid == GATT_GENERIC_ACCESS_SERVICE:
-                continue  # BlueZ keeps it for itself
-            service_path = f"{self.path}/service{service.handle:04x}"
-            nodes.append(Service(service_path, uuid_text(service.uuid), self.path))
-            for proxy in await service.discover_characteristics():
-                # BlueZ numbers a characteristic by its declaration, the attribute before its value.
-                path = f"{service_path}/char{proxy.handle - 1:04x}"
-                characteristic = Characteristic(path, proxy, service_path, connection.att_mtu, self, self._tree)
-                nodes.append(characteristic)
-                for descriptor in await proxy.discover_descriptors():
-                    descriptor_path = f"{path}/desc{descriptor.handle:04x}"
-                    nodes.append(Descriptor(descriptor_path, descriptor, path, self, self._tree))
-        return nodes
 
     # Operations ---------------------------------------------------------------------------------------
 
     def use(self, client: str) -> None:
         """Note that a D-Bus client uses this device: it stays connected while the client is on the bus."""
-        if self._connection is not None:
+        if self.connection is not None:
             self._users.add(client)
 
     async def room(self) -> None:
@@ -280,10 +344,10 @@ class RemoteDevice(Node):
         Raises:
             BluezError: the operation failed or took too long, the connection ended first, or too many are waiting.
         """
-        gone = self._gone
-        if self._connection is None or gone is None or self._pending >= MAX_PENDING:
+        gone = self.gone
+        if self.connection is None or self._pending >= MAX_PENDING:
             operation.close()
-            raise connection_gone() if self._connection is None else in_progress()
+            raise connection_gone() if self.connection is None else in_progress()
         self._pending += 1
         task = asyncio.create_task(operation)
         try:
@@ -300,43 +364,19 @@ class RemoteDevice(Node):
             self._pending -= 1
             await _dispose(task)
 
-    # Pairing ------------------------------------------------------------------------------------------
-
-    async def _pair(self, call: Call) -> Reply:
-        properties = self.interfaces[DEVICE]
-        if properties["Paired"].value:
-            raise BluezError("org.bluez.Error.AlreadyExists", "Already Exists")
-        if self._connection is None:
-            await self._connect(call)
-        connection = self._connection
-        if connection is None:
-            raise connection_gone()
-        try:
-            await self.transact(connection.pair())
-        except BluezError as error:
-            raise BluezError("org.bluez.Error.AuthenticationFailed", "Authentication Failed") from error
-        yes = Variant("b", True)
-        self._tree.change(self.path, DEVICE, {"Paired": yes, "Bonded": yes})
-        return Reply()
-
-    async def _cancel_pairing(self, call: Call) -> Reply:
-        raise does_not_exist()
-
     # Clients ------------------------------------------------------------------------------------------
 
     async def on_client_gone(self, client: str) -> None:
         """A D-Bus client left the bus: its notifications stop, and if it was the last user the connection ends."""
+        await self.security.on_client_gone(client)
         if client not in self._users:
             return
         self._users.discard(client)
         if not self._users:
             logger.info("%s: its last client left the bus", self.path)
-            with contextlib.suppress(BluezError):  # nobody is left to be told
-                await self.close()
+            await self.close_quietly()
             return
-        for characteristic in list(self._characteristics):
-            with contextlib.suppress(BluezError):
-                await characteristic.on_client_gone(client)
+        await self.services.on_client_gone(client)
 
 
 async def _dispose(task: asyncio.Future[Any]) -> None:

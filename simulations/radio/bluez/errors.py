@@ -53,6 +53,39 @@ def invalid_arguments(text: str = "Invalid arguments in method call") -> BluezEr
     return BluezError(PREFIX + "InvalidArguments", text)
 
 
+def not_permitted(text: str) -> BluezError:
+    """The object is in another's hands."""
+    return BluezError(PREFIX + "NotPermitted", text)
+
+
+def already_exists() -> BluezError:
+    """It has been done already."""
+    return BluezError(PREFIX + "AlreadyExists", "Already Exists")
+
+
+def authentication_failed() -> BluezError:
+    """One side or its user refused the pairing, or the numbers did not match.
+
+    AuthenticationRejected, in BlueZ's documentation, is an answer of BR/EDR controllers; pairing over LE has none.
+    """
+    return BluezError(PREFIX + "AuthenticationFailed", "Authentication Failed")
+
+
+def authentication_canceled() -> BluezError:
+    """The pairing was called off, or the connection ended."""
+    return BluezError(PREFIX + "AuthenticationCanceled", "Authentication Canceled")
+
+
+def authentication_timeout() -> BluezError:
+    """The pairing took too long."""
+    return BluezError(PREFIX + "AuthenticationTimeout", "Authentication Timeout")
+
+
+def connection_attempt_failed() -> BluezError:
+    """No connection to pair on (BlueZ's words, whatever the reason)."""
+    return BluezError(PREFIX + "ConnectionAttemptFailed", "Page Timeout")
+
+
 def does_not_exist() -> BluezError:
     """The named object is not there."""
     return BluezError(PREFIX + "DoesNotExist", "Does Not Exist")
@@ -91,4 +124,23 @@ def from_connection_failure(error: Exception) -> BluezError:
         return failed("le-connection-canceled")
     if isinstance(error, (core.TimeoutError, TimeoutError)):
         return failed("le-connection-timeout")
+    return failed("le-connection-unknown")
+
+
+def from_disconnection(reason: int) -> BluezError:
+    """The reply to Connect when the connection was made, and ended before it was of use.
+
+    Args:
+        reason: HCI error code of the disconnection, by way of errno in the kernel (bt_to_errno).
+    """
+    if reason == hci.HCI_CONNECTION_TERMINATED_BY_LOCAL_HOST_ERROR:
+        return failed("le-connection-abort-by-local")
+    if reason == hci.HCI_CONNECTION_TIMEOUT_ERROR:
+        return failed("le-connection-timeout")
+    if reason in (
+        hci.HCI_REMOTE_USER_TERMINATED_CONNECTION_ERROR,
+        hci.HCI_REMOTE_DEVICE_TERMINATED_CONNECTION_DUE_TO_LOW_RESOURCES_ERROR,
+        hci.HCI_REMOTE_DEVICE_TERMINATED_CONNECTION_DUE_TO_POWER_OFF_ERROR,
+    ):
+        return failed("le-connection-abort-by-remote")
     return failed("le-connection-unknown")

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from bumble.gatt_client import CharacteristicProxy, DescriptorProxy
 from dbus_fast import Variant
 
-from simulations.radio.bluez.errors import failed, in_progress, invalid_arguments, not_supported
+from simulations.radio.bluez.acquired import Channel
+from simulations.radio.bluez.errors import (
+    BluezError,
+    connection_gone,
+    failed,
+    in_progress,
+    invalid_arguments,
+    not_permitted,
+    not_supported,
+)
 from simulations.radio.bluez.host import uuid_text
-from simulations.radio.bluez.objects import Call, Node, ObjectTree, Reply
+from simulations.radio.bluez.objects import Call, Node, ObjectTree, Properties, Reply
 
 if TYPE_CHECKING:
     from simulations.radio.bluez.device import RemoteDevice
@@ -77,29 +87,45 @@ class Characteristic(Node):
         tree: ObjectTree,
     ) -> None:
         self._flags = [name for bit, name in _FLAGS.items() if int(proxy.properties) & bit]
-        super().__init__(
-            path,
-            {
-                CHARACTERISTIC: {
-                    "UUID": Variant("s", uuid_text(proxy.uuid)),
-                    "Service": Variant("o", service_path),
-                    "Value": Variant("ay", b""),
-                    "Notifying": Variant("b", False),
-                    "Flags": Variant("as", self._flags),
-                    "MTU": Variant("q", att_mtu),
-                }
-            },
-        )
+        properties: Properties = {
+            "UUID": Variant("s", uuid_text(proxy.uuid)),
+            "Service": Variant("o", service_path),
+            "Value": Variant("ay", b""),
+            "Notifying": Variant("b", False),
+            "Flags": Variant("as", self._flags),
+            "MTU": Variant("q", att_mtu),
+        }
+        # These two exist only where the sockets can be had; bleak looks for them before it asks for one.
+        if "notify" in self._flags:
+            properties["NotifyAcquired"] = Variant("b", False)
+        if "write-without-response" in self._flags:
+            properties["WriteAcquired"] = Variant("b", False)
+        super().__init__(path, {CHARACTERISTIC: properties})
         self._proxy = proxy
-        self._att_mtu = att_mtu
         self._device = device
         self._tree = tree
         self._listeners: set[str] = set()
         self._subscribing = asyncio.Lock()
+        self._notify_channel: Channel | None = None
+        self._write_channel: Channel | None = None
+        self._giving_up: asyncio.Task[None] | None = None
         self.offer(CHARACTERISTIC, "ReadValue", "a{sv}", self._read)
         self.offer(CHARACTERISTIC, "WriteValue", "aya{sv}", self._write)
         self.offer(CHARACTERISTIC, "StartNotify", "", self._start_notify)
         self.offer(CHARACTERISTIC, "StopNotify", "", self._stop_notify)
+        self.offer(CHARACTERISTIC, "AcquireNotify", "a{sv}", self._acquire_notify)
+        self.offer(CHARACTERISTIC, "AcquireWrite", "a{sv}", self._acquire_write)
+
+    @property
+    def _att_mtu(self) -> int:
+        return int(self.interfaces[CHARACTERISTIC]["MTU"].value)
+
+    def on_att_mtu(self, att_mtu: int) -> None:
+        """The ATT MTU of the connection has changed."""
+        self._change("MTU", Variant("q", att_mtu))
+
+    def _change(self, name: str, value: Variant) -> None:
+        self._tree.change(self.path, CHARACTERISTIC, {name: value})
 
     async def _read(self, call: Call) -> Reply:
         self._device.use(call.sender)
@@ -114,6 +140,9 @@ class Characteristic(Node):
     async def _write(self, call: Call) -> Reply:
         self._device.use(call.sender)
         value, options = bytes(call.body[0]), call.body[1]
+        self._notice_closed_writer()
+        if self._write_channel is not None:
+            raise not_permitted("Write acquired")
         kind = options.get("type")
         if kind is not None and kind.signature != "s":
             raise invalid_arguments()
@@ -145,12 +174,22 @@ class Characteristic(Node):
             raise not_supported()
         if call.sender in self._listeners:
             raise in_progress("Already notifying")
+        await self._notice_closed_reader()
         async with self._subscribing:
+            if self._notify_channel is not None:
+                raise not_permitted("Notify acquired")
             if not self._listeners:
-                await self._device.transact(self._proxy.client.subscribe(self._proxy, self._on_value))
+                await self._subscribe()
             self._listeners.add(call.sender)
-        self._tree.change(self.path, CHARACTERISTIC, {"Notifying": Variant("b", True)})
+        self._change("Notifying", Variant("b", True))
         return Reply()
+
+    async def _subscribe(self) -> None:
+        await self._device.transact(self._proxy.client.subscribe(self._proxy, self._on_value))
+
+    async def _unsubscribe(self) -> None:
+        await self._device.transact(self._proxy.client.unsubscribe(self._proxy, self._on_value))
+        self._change("Notifying", Variant("b", False))
 
     async def _stop_notify(self, call: Call) -> Reply:
         if call.sender not in self._listeners:
@@ -159,21 +198,111 @@ class Characteristic(Node):
         return Reply()
 
     async def on_client_gone(self, client: str) -> None:
-        """End the notifications of one client; those of the others go on.
+        """End the notifications of one client, and its sockets; those of the others go on.
 
         Raises:
             BluezError: the device refused, or went.
         """
+        if self._write_channel is not None and self._write_channel.client == client:
+            self._give_up_write()
+        if self._notify_channel is not None and self._notify_channel.client == client:
+            await self._give_up_notify(self._notify_channel)
         if client not in self._listeners:
             return
         self._listeners.discard(client)
         async with self._subscribing:
             if not self._listeners:
-                await self._device.transact(self._proxy.client.unsubscribe(self._proxy, self._on_value))
-                self._tree.change(self.path, CHARACTERISTIC, {"Notifying": Variant("b", False)})
+                await self._unsubscribe()
 
     def _on_value(self, value: bytes) -> None:
-        self._tree.change(self.path, CHARACTERISTIC, {"Value": Variant("ay", bytes(value))}, force=True)
+        if self._notify_channel is not None:
+            self._notify_channel.push(bytes(value))
+        else:
+            self._tree.change(self.path, CHARACTERISTIC, {"Value": Variant("ay", bytes(value))}, force=True)
+
+    # Sockets ------------------------------------------------------------------------------------------
+
+    async def _acquire_notify(self, call: Call) -> Reply:
+        self._device.use(call.sender)
+        if "notify" not in self._flags:
+            raise not_supported()
+        await self._notice_closed_reader()
+        async with self._subscribing:
+            if self._notify_channel is not None:
+                raise not_permitted("Notify acquired")
+            if self._listeners:
+                raise in_progress()
+            channel = Channel(call.sender, on_value=None, on_closed=self._notify_channel_closed)
+            self._notify_channel = channel  # before the first value can come
+            try:
+                await self._subscribe()
+            except BaseException:
+                self._notify_channel = None
+                channel.close()
+                raise
+        self._change("NotifyAcquired", Variant("b", True))
+        self._change("Notifying", Variant("b", True))
+        return Reply("hq", (0, self._att_mtu), (channel.detach(),))
+
+    def _notify_channel_closed(self) -> None:
+        if (channel := self._notify_channel) is not None:
+            self._giving_up = asyncio.get_running_loop().create_task(self._give_up_notify_quietly(channel))
+
+    async def _give_up_notify_quietly(self, channel: Channel) -> None:
+        with contextlib.suppress(BluezError):  # the device went meanwhile
+            await self._give_up_notify(channel)
+
+    async def _give_up_notify(self, channel: Channel) -> None:
+        async with self._subscribing:
+            if self._notify_channel is not channel:
+                return
+            self._notify_channel = None
+            channel.close()
+            self._change("NotifyAcquired", Variant("b", False))
+            await self._unsubscribe()
+
+    async def _acquire_write(self, call: Call) -> Reply:
+        self._device.use(call.sender)
+        if "write-without-response" not in self._flags:
+            raise not_supported()
+        self._notice_closed_writer()
+        if self._write_channel is not None:
+            raise not_permitted("Write acquired")
+        if self._device.connection is None:
+            raise connection_gone()
+        channel = Channel(call.sender, on_value=self._write_from_socket, on_closed=self._give_up_write)
+        self._write_channel = channel
+        self._change("WriteAcquired", Variant("b", True))
+        return Reply("hq", (0, self._att_mtu), (channel.detach(),))
+
+    async def _write_from_socket(self, value: bytes) -> None:
+        if len(value) > self._att_mtu - WRITE_COMMAND_OVERHEAD:
+            raise failed("Failed to initiate write")
+        await self._device.transact(self._send(value, with_response=False))
+
+    def _give_up_write(self) -> None:
+        channel, self._write_channel = self._write_channel, None
+        if channel is not None:
+            channel.close()
+            self._change("WriteAcquired", Variant("b", False))
+
+    # A client that has closed its socket and calls at once would find it still in its own way: the end of the socket
+    # and the call come by different roads, and bluetoothd nearly always sees the former first.
+
+    async def _notice_closed_reader(self) -> None:
+        if (channel := self._notify_channel) is not None and channel.hung_up:
+            await self._give_up_notify(channel)
+
+    def _notice_closed_writer(self) -> None:
+        if (channel := self._write_channel) is not None and channel.hung_up:
+            self._give_up_write()
+
+    def close(self) -> None:
+        """The connection has ended: so do the sockets."""
+        self._give_up_write()
+        channel, self._notify_channel = self._notify_channel, None
+        if channel is not None:
+            channel.close()
 
 
 class Descriptor(Node):

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from bumble.core import UUID, AdvertisingData
-from bumble.device import Device, DeviceConfiguration
+from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.hci import Address
 from bumble.host import DataPacketQueue
 from bumble.pairing import PairingConfig
 from bumble.transport import open_transport
 
 from shared.errors import RadioError
+from simulations.radio.bluez.bonds import BondStore
 
 OPEN_S: Final = 10.0
 """The controller answers within this time."""
@@ -45,17 +47,43 @@ def advertised_uuids(data: AdvertisingData) -> list[str]:
 
 
 class Host:
-    """A powered Bumble device and the room in its queue to the controller."""
+    """A powered Bumble device, its bonds, and the room in its queue to the controller.
 
-    def __init__(self, device: Device, lost: asyncio.Future[None]) -> None:
+    Attributes:
+        device: the Bumble device.
+        bonds: bonds and remembered properties of remote devices.
+        lost: done when the transport to the controller has ended.
+    """
+
+    def __init__(self, device: Device, bonds: BondStore, lost: asyncio.Future[None]) -> None:
         self.device = device
+        self.bonds = bonds
         self.lost = lost
         self._flow = asyncio.Event()
+        self._pairing: dict[int, Callable[[], PairingConfig]] = {}
+        device.pairing_config_factory = self._pairing_configuration
         queue = device.host.le_acl_packet_queue
         if queue is None:
             raise RadioError("the controller has no LE data buffers")
         self._queue: DataPacketQueue = queue
         queue.on("flow", self._flow.set)
+
+    def on_pairing(self, handle: int, configuration: Callable[[], PairingConfig] | None) -> None:
+        """Decide who says how to pair on a connection.
+
+        Args:
+            handle: the connection's.
+            configuration: asked when a pairing begins; None: the connection has ended.
+        """
+        self._pairing.pop(handle, None)
+        if configuration is not None:
+            self._pairing[handle] = configuration
+
+    def _pairing_configuration(self, connection: Connection) -> PairingConfig:
+        configuration = self._pairing.get(connection.handle)
+        if configuration is None:
+            raise RadioError("a pairing on a connection that nobody knows")
+        return configuration()
 
     async def room(self) -> None:
         """Wait until the controller has a free buffer, so that values do not pile up in the host.
@@ -68,12 +96,20 @@ class Host:
 
 
 @asynccontextmanager
-async def open_host(hci: str, address: str) -> AsyncIterator[Host]:
+async def open_host(hci: str, address: str, keys: Path | None = None) -> AsyncIterator[Host]:
     """A powered host on the Bumble transport `hci`, with the random static `address`.
 
+    Args:
+        hci: Bumble transport name.
+        address: random static address, six hexadecimal bytes.
+        keys: Bumble key file; None: bonds are forgotten at the end.
+
     Raises:
-        RadioError: the transport cannot be opened or the controller does not answer.
+        RadioError: the transport cannot be opened, the controller does not answer, or the key file is unreadable.
     """
+    own = Address(address, Address.RANDOM_DEVICE_ADDRESS)
+    bonds = BondStore(own, keys)
+    await bonds.load()
     try:
         async with asyncio.timeout(OPEN_S):
             transport = await open_transport(hci)
@@ -82,19 +118,17 @@ async def open_host(hci: str, address: str) -> AsyncIterator[Host]:
     try:
         configuration = DeviceConfiguration(
             name="phone",
-            address=Address(address, Address.RANDOM_DEVICE_ADDRESS),
+            address=own,
             irk=secrets.token_bytes(16),
             identity_address_type=Address.RANDOM_DEVICE_ADDRESS,
         )
         device = Device.from_config_with_hci(configuration, transport.source, transport.sink)
-        device.pairing_config_factory = lambda _: PairingConfig(
-            sc=True, mitm=False, bonding=True, identity_address_type=PairingConfig.AddressType.RANDOM
-        )
+        device.keystore = bonds.keystore
         try:
             async with asyncio.timeout(OPEN_S):
                 await device.power_on()
         except TimeoutError as error:
             raise RadioError(f"the controller at {hci} does not answer") from error
-        yield Host(device, transport.source.terminated)
+        yield Host(device, bonds, transport.source.terminated)
     finally:
         await transport.close()

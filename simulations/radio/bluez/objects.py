@@ -31,10 +31,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a method returns: the D-Bus signature and the values."""
+    """What a method returns.
+
+    Attributes:
+        signature: D-Bus signature of the body.
+        body: values; "h" is an index into `fds`.
+        fds: file descriptors to send along, which are closed once they are sent.
+    """
 
     signature: str = ""
     body: tuple[Any, ...] = ()
+    fds: tuple[int, ...] = ()
 
 
 Method = Callable[[Call], Awaitable[Reply]]
@@ -56,6 +63,9 @@ class Node:
         self.interfaces: dict[str, Properties] = dict(interfaces)
         self.methods: dict[tuple[str, str], MethodEntry] = {}
         self.writable: set[tuple[str, str]] = set()
+
+    def property_set(self, interface: str, name: str) -> None:
+        """A client has set a writable property."""
 
     def offer(self, interface: str, member: str, signature: str, run: Method) -> None:
         """Add a method."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Coroutine
 from typing import Any, Final
 
@@ -14,60 +15,34 @@ from dbus_fast.errors import DBusFastError
 
 from shared.errors import RadioError
 from simulations.radio.bluez.adapter import Adapter
-from simulations.radio.bluez.errors import BluezError, does_not_exist, failed, from_bumble
+from simulations.radio.bluez.agents import AgentManager
+from simulations.radio.bluez.errors import BluezError, failed, from_bumble
 from simulations.radio.bluez.host import Host
 from simulations.radio.bluez.objects import OBJECT_MANAGER, PROPERTIES, Call, Node, ObjectTree, Reply
 
 logger = logging.getLogger(__name__)
 
 NAME: Final = "org.bluez"
-AGENT_MANAGER: Final = "org.bluez.AgentManager1"
 DBUS: Final = "org.freedesktop.DBus"
 DBUS_ERROR: Final = "org.freedesktop.DBus.Error."
 MAX_CALLS: Final = 256
 """Method calls under way at once."""
 
 
-class AgentManager(Node):
-    """/org/bluez: takes pairing agents."""
-
-    def __init__(self) -> None:
-        super().__init__("/org/bluez", {AGENT_MANAGER: {}})
-        self._agents: dict[str, str] = {}
-        self.offer(AGENT_MANAGER, "RegisterAgent", "os", self._register)
-        self.offer(AGENT_MANAGER, "UnregisterAgent", "o", self._unregister)
-        self.offer(AGENT_MANAGER, "RequestDefaultAgent", "o", self._request_default)
-
-    async def _register(self, call: Call) -> Reply:
-        if call.sender in self._agents:
-            raise BluezError("org.bluez.Error.AlreadyExists", "Already Exists")
-        self._agents[call.sender] = call.body[0]
-        return Reply()
-
-    async def _unregister(self, call: Call) -> Reply:
-        if self._agents.get(call.sender) != call.body[0]:
-            raise does_not_exist()
-        del self._agents[call.sender]
-        return Reply()
-
-    async def _request_default(self, call: Call) -> Reply:
-        if self._agents.get(call.sender) != call.body[0]:
-            raise does_not_exist()
-        return Reply()
-
-    def on_client_gone(self, client: str) -> None:
-        """Forget a client's agent."""
-        self._agents.pop(client, None)
-
-
 class BluezService:
-    """org.bluez on a connected bus."""
+    """org.bluez on a connected bus.
 
-    def __init__(self, bus: MessageBus, host: Host) -> None:
+    Args:
+        bus: the bus.
+        host: the phone's Bluetooth host.
+        late_mtu_s: see `RemoteDevice`.
+    """
+
+    def __init__(self, bus: MessageBus, host: Host, *, late_mtu_s: float = 0.0) -> None:
         self._bus = bus
         self._tree = ObjectTree(self._send)
-        self._agents = AgentManager()
-        self._adapter = Adapter(host, self._tree)
+        self._agents = AgentManager(bus.call, self._send)
+        self._adapter = Adapter(host, self._tree, self._agents, late_mtu_s=late_mtu_s)
         self._calls: set[asyncio.Task[None]] = set()
 
     def _send(self, message: Message) -> None:
@@ -82,6 +57,7 @@ class BluezService:
         self._bus.add_message_handler(self._on_message)
         self._tree.add(self._agents)
         self._tree.add(self._adapter)
+        self._adapter.list_bonded()
         await self._bus.call(
             Message(
                 destination=DBUS,
@@ -148,9 +124,11 @@ class BluezService:
         await self._adapter.on_client_gone(name)
 
     async def _answer(self, message: Message) -> None:
+        fds: list[int] = []
         try:
             reply = await self._dispatch(message)
-            answer = Message.new_method_return(message, reply.signature, list(reply.body))
+            fds += reply.fds
+            answer = Message.new_method_return(message, reply.signature, list(reply.body), fds)
         except BluezError as error:
             answer = Message.new_error(message, error.name, error.text)
         except BaseBumbleError as error:
@@ -160,8 +138,12 @@ class BluezService:
             logger.exception("%s.%s on %s", message.interface, message.member, message.path)
             refusal = failed(f"{type(error).__name__}: {error}")
             answer = Message.new_error(message, refusal.name, refusal.text)
-        if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
-            self._send(answer)
+        try:
+            if not message.flags & MessageFlag.NO_REPLY_EXPECTED:
+                await self._bus.send(answer)
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     async def _dispatch(self, message: Message) -> Reply:
         path, interface, member = message.path or "/", message.interface, message.member
@@ -205,6 +187,7 @@ class BluezService:
         if call.body[2].signature != properties[name].signature:
             raise BluezError("org.bluez.Error.InvalidArguments", "Invalid arguments in method call")
         self._tree.change(node.path, call.body[0], {name: call.body[2]})
+        node.property_set(call.body[0], name)
         return Reply()
 
 
@@ -214,7 +197,7 @@ async def connect_bus(address: str) -> MessageBus:
     Raises:
         RadioError: it cannot be reached.
     """
-    bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM)
+    bus = MessageBus(bus_address=address, bus_type=BusType.SYSTEM, negotiate_unix_fd=True)
     try:
         return await bus.connect()
     except (OSError, DBusFastError) as error:
