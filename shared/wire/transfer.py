@@ -239,12 +239,13 @@ class Transfer:
             self._next = self._told(ack)
         last = self._fragments - 1
         position = min(ack.next_index, last)
-        if position < self._acked:
-            self._forget_from(position)
-        ahead = {index for index in ack.arrived if index < last}
-        new = (set(range(self._acked, position)) | ahead) - self._ahead
+        ahead = {index for index in ack.arrived if position <= index < last}
+        # What it had said to have and has no longer, it has forgotten. Believe it.
+        forgotten = set(range(position, self._acked)) | {index for index in self._ahead if index >= position}
+        self._lost = sorted({*self._lost, *(forgotten - ahead - self._flying.keys())})
+        new = (set(range(self._acked, position)) | ahead) - self._ahead - set(range(position, self._acked))
         self._acked = position
-        self._ahead = {index for index in self._ahead | ahead if index >= position}
+        self._ahead = ahead
         emissions = [self._flying.pop(index) for index in new if index in self._flying]
         self._lost = [index for index in self._lost if index >= position and index not in self._ahead]
         seen = list(emissions)
@@ -270,11 +271,6 @@ class Transfer:
         emissions = list(self._flying.values())
         self._flying.clear()
         return self._progress(new, emissions, now) or Progress(0, 0, None)
-
-    def _forget_from(self, position: int) -> None:
-        # The receiver has less than it had said: it has forgotten something. Believe it.
-        self._lost = sorted({*self._lost, *range(position, self._next)} - self._flying.keys())
-        self._ahead.clear()
 
     def _progress(self, new: set[int], emissions: list[Emission], now: float) -> Progress | None:
         if not new:

@@ -145,6 +145,19 @@ def test_a_receiver_that_has_more_than_was_sent_since_a_restart_is_believed() ->
     assert indices(send(transfer, 4)) == [4, 6, 7, 8]
 
 
+def test_what_a_receiver_has_forgotten_is_sent_again() -> None:
+    transfer = begun(20 * 487)
+    send(transfer, 12)
+    transfer.on_ack(ack(3, 5, 6), now=0.1)
+    transfer.on_ack(ack(0), now=0.2)
+    assert sorted(indices(send(transfer, 40))) == [0, 1, 2, 3, 4, 5, 6, *range(11, 20)]
+    transfer = begun(20 * 487)
+    send(transfer, 12)
+    transfer.on_ack(ack(0, 5, 6), now=0.1)
+    transfer.on_ack(ack(0), now=0.2)
+    assert {5, 6} <= set(indices(send(transfer, 40)))
+
+
 def test_a_repeated_fragment_measures_no_round_trip() -> None:
     transfer = begun(10 * 487)
     send(transfer, 4, now=0.0)
