@@ -56,7 +56,8 @@ unit: $(VENV)/.stamp-dev
 	@command -v dbus-daemon >/dev/null || { echo "make test needs dbus-daemon (Debian: apt install dbus-daemon)" >&2; exit 1; }
 	$(BIN)/wayword-phone packs install
 	$(BIN)/wayword-glasses --warm
-	$(BIN)/python -m pytest -m 'not nightly'
+	$(BIN)/python -m pytest -m 'not nightly and not realtime' --numprocesses auto --maxprocesses 4
+	$(BIN)/python -m pytest -m 'realtime and not nightly'
 
 bench-photos: $(VENV)/.stamp-bench
 	$(BIN)/wayword-phone packs install

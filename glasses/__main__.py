@@ -13,6 +13,17 @@ def entry() -> int:
 
 
 def _main() -> int:
+    from glasses.arguments import parser
+    from glasses.phones_cli import concerns_phones, run_phones
+
+    arguments = parser().parse_args()
+    # Without the libraries that take seconds to load.
+    if concerns_phones(arguments):
+        return run_phones(arguments)
+    if arguments.idle and not arguments.show_settings:
+        from glasses.standby import run_idle
+
+        return run_idle(arguments)
     from glasses.cli import main
 
     return main()

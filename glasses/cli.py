@@ -14,10 +14,11 @@ from pathlib import Path
 
 import cv2
 
+from glasses.arguments import PROGRAM, load_settings, parser
 from glasses.camera import CameraSource, SceneSource, Source, StillSource, VideoSource, read_picture
 from glasses.finder import Finder
 from glasses.firmware import Firmware, Summary
-from glasses.peripheral import PeripheralLink
+from glasses.phones_cli import concerns_phones, run_phones
 from glasses.recorder import Sink, WindowSink, file_sink
 from glasses.settings import GlassesSettings, WholeFrames
 from glasses.stabiliser import Stabiliser
@@ -25,44 +26,13 @@ from glasses.stabiliser.client import ProcessStabiliser
 from glasses.stabiliser.compiled import is_warm, kernel_folder
 from glasses.stabiliser.still import StillStabiliser
 from glasses.stabiliser.warm import warm
+from glasses.standby import controller, open_events, run_idle, start_link
 from shared.clock import Clock, SystemClock
 from shared.errors import StorageError, UsageError
-from shared.events import EventLog
 from shared.models.detection import TextDetector
 from shared.models.packs import PackStore, default_store_root
 
-PROGRAM = "wayword-glasses"
 SWITCH_INTERVAL_S = 0.0005
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="The glasses: find signs, send them to the phone, draw what they mean. Needs one input, and --hci.",
-        epilog="Each setting that --show-settings prints can stand in a TOML file (--config) or in an environment "
-        "variable WAYWORD_GLASSES_<SETTING>.",
-    )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--image", type=Path, metavar="FILE", help="a picture")
-    source.add_argument("--video", type=Path, metavar="FILE", help="a video file, played at its own speed")
-    source.add_argument("--camera", type=int, metavar="N", help="camera N of this machine")
-    source.add_argument("--scene", metavar="unix:PATH", help="the simulator's scene")
-    parser.add_argument("--hci", metavar="TRANSPORT", help="Bluetooth controller, such as tcp-client:127.0.0.1:6402")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="write the augmented view: .png for --image, else .mp4"
-    )
-    parser.add_argument("--window", action="store_true", help="show the augmented view")
-    parser.add_argument("--events", type=Path, metavar="FILE", help="append events as JSON lines")
-    parser.add_argument("--events-content", action="store_true", help="events may hold what the wearer saw")
-    parser.add_argument("--record", type=Path, metavar="DIR", help="write every strip as it is sent")
-    parser.add_argument("--answer-timeout", type=float, metavar="S", help="wait at most so long for answers")
-    parser.add_argument("--packs", type=Path, metavar="DIR", help="folder of the model packs")
-    parser.add_argument(
-        "--warm", action="store_true", help="compile what follows the signs, so that no later run waits, and end"
-    )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings as TOML")
-    parser.add_argument("--show-settings", action="store_true", help="print the settings and end")
-    return parser
 
 
 def _source(arguments: argparse.Namespace, settings: GlassesSettings, clock: Clock) -> Source:
@@ -152,25 +122,11 @@ async def _run(arguments: argparse.Namespace, settings: GlassesSettings) -> int:
         sinks = _sinks(arguments, source)
         stabiliser = _stabiliser(source, settings, clock, stack)
         finder = _finder(settings, still=source.still, clock=clock)
-        if arguments.hci is None:
-            raise UsageError("no Bluetooth controller", hint="Give --hci, such as usb:0 or tcp-client:127.0.0.1:6402")
-        events = EventLog(
-            arguments.events,
-            tier="glasses",
-            clock=clock,
-            content=arguments.events_content,
-            on_loss=lambda problem: print(f"{PROGRAM}: warning: {problem}; going on without it", file=sys.stderr),
-        )
+        hci = controller(arguments)
+        events = open_events(arguments, clock)
         stack.callback(events.close)
         events.write("started", still=source.still)
-        link = PeripheralLink(
-            arguments.hci,
-            clock=clock,
-            name=settings.advertise_name,
-            on_status=lambda status: events.write("link_status", status=status),
-        )
-        await link.start()
-        stack.push_async_callback(link.close)
+        link = await start_link(hci, settings, clock, events, stack)
         firmware = Firmware(
             source=source,
             finder=finder,
@@ -198,10 +154,8 @@ async def _run(arguments: argparse.Namespace, settings: GlassesSettings) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see `shared.cli.run` for exit codes."""
-    arguments = _parser().parse_args(argv)
-    given = {"answer_timeout_s": arguments.answer_timeout, "packs": arguments.packs}
-    overrides = {name: value for name, value in given.items() if value is not None}
-    settings = GlassesSettings.load(arguments.config, **overrides)
+    arguments = parser().parse_args(argv)
+    settings = load_settings(arguments)
     if arguments.show_settings:
         print(settings.as_toml())
         return 0
@@ -209,11 +163,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say_if_compiling()
         warm()
         return 0
+    if concerns_phones(arguments):
+        return run_phones(arguments)
+    # What Bumble has to say, with tracebacks, comes as an error or as a status of the link, in one line of ours.
+    logging.getLogger("bumble").setLevel(logging.CRITICAL)
+    if arguments.idle:
+        return run_idle(arguments)
     # A thread that has the interpreter keeps it for so long while others wait. Handing frames to the stabiliser and
     # taking its poses gives it away a few times, and each time at the usual 5 ms would be seen as delay.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # One thread each for sight and detection; OpenCV's own would fight with them for the same cores.
     cv2.setNumThreads(1)
-    # What Bumble has to say, with tracebacks, comes as an error or as a status of the link, in one line of ours.
-    logging.getLogger("bumble").setLevel(logging.CRITICAL)
     return asyncio.run(_run(arguments, settings))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar
 
+import platformdirs
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -63,6 +66,10 @@ class GlassesSettings(TierSettings):
             a common sign, take 0.76 s at 238 words a minute (Brysbaert, 2019).
         cross_fade_s: time that takes.
         link_poll_s: how often the state of the link is looked at.
+        bonds: file of the paired phones; None for the user's own.
+        control: socket that stands in for the button; None for the user's own.
+        pairing_open_s: pairing mode closes by itself after this time.
+        pairing_answer_s: the wearer compares the numbers within this time.
     """
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="WAYWORD_GLASSES_")
@@ -101,3 +108,20 @@ class GlassesSettings(TierSettings):
     text_hold_s: Annotated[float, Field(ge=0)] = 0.8
     cross_fade_s: Annotated[float, Field(ge=0)] = 0.25
     link_poll_s: Positive = 0.25
+    bonds: Path | None = None
+    control: Path | None = None
+    pairing_open_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    pairing_answer_s: Annotated[float, Field(gt=0, le=30)] = 30.0
+
+    def bonds_path(self) -> Path:
+        """The file of paired phones in use."""
+        return self.bonds or platformdirs.user_data_path("wayword") / "glasses-bonds.json"
+
+    def control_path(self) -> Path:
+        """The button's socket in use: where only this user can reach it."""
+        if self.control is not None:
+            return self.control
+        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+        if runtime and Path(runtime).is_dir():
+            return Path(runtime) / "wayword-glasses.sock"
+        return Path(tempfile.gettempdir()) / f"wayword-{os.getuid()}" / "glasses.sock"

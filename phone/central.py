@@ -10,11 +10,13 @@ from typing import Any, Final
 from bleak import BleakClient, BleakScanner
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
-from bleak.exc import BleakError
+from bleak.backends.scanner import AdvertisementData
+from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError, BleakGATTProtocolErrorCode
 
+from phone.sightings import Sighting, classify, is_bonded
 from phone.write_port import CALL_S, WritePort, reason_of
 from shared.clock import Clock
-from shared.errors import LinkError, LinkLost, LinkUnavailable
+from shared.errors import BondLost, LinkError, LinkLost, LinkUnavailable, NotPaired
 from shared.wire import frames, gatt
 from shared.wire.driver import DrivenLink, unknown_battery
 from shared.wire.waiting import Backoff, within
@@ -25,13 +27,30 @@ _MTU_S: Final = 5.0  # from connection to a usable write size
 _MTU_POLL_S: Final = 0.05  # bleak has no event for it
 _RETRY_FIRST_S: Final = 0.25
 _RETRY_CAP_S: Final = 8.0
+_STRANGER_S: Final = 2.0  # from glasses of somebody else to the end of the search for ours
+_DROPS: Final = 3
+"""Connections in a row that the glasses end before their services are known: they do not have this phone's key.
 
+BlueZ encrypts a connection to paired glasses before anything else and, when that fails, ends it with the error that it
+also has for bad reception (le-connection-abort-by-local), on which bleak tries again without a word.
+"""
+
+_REFUSALS: Final = frozenset(
+    f"org.bluez.Error.{name}" for name in ("AuthenticationFailed", "AuthenticationRejected", "NotPermitted")
+)
+_REFUSAL_CODES: Final = (
+    BleakGATTProtocolErrorCode.INSUFFICIENT_AUTHENTICATION,
+    BleakGATTProtocolErrorCode.INSUFFICIENT_ENCRYPTION,
+)
+_PAIR_HINT: Final = "hold the button of the glasses, then run: wayword-phone pair"
 _BLEAK_FAILURES: Final = (BleakError, OSError, EOFError, TimeoutError, LinkLost)
 _NO_BLUETOOTH_HINT: Final = "check that D-Bus and bluetoothd run and that an adapter is powered on"
 
 
 class CentralLink(DrivenLink):
-    """`shared.link.Link` on the phone.
+    """`shared.link.Link` on the phone, with the glasses it is paired with (see `phone.pairing`).
+
+    The bond is kept by the platform's Bluetooth stack, so pairing, even while this link runs, is somebody else's work.
 
     Args:
         clock: source of time.
@@ -60,6 +79,7 @@ class CentralLink(DrivenLink):
         self._adapter = adapter
         self._rng = rng or random.Random()
         self._scan_s = scan_s
+        self._drops = 0  # connections in a row that ended before they were of use
 
     async def start(self) -> None:
         """Make sure that there is a Bluetooth stack, then look for the glasses in the background, for ever.
@@ -75,13 +95,12 @@ class CentralLink(DrivenLink):
         self._spawn(self._keep_connected(), "central")
 
     async def _probe(self) -> None:
-        async with self._scanner():
+        async with self._scanner(lambda _device, _advertisement: None):
             pass
 
-    def _scanner(self) -> BleakScanner:
-        if self._adapter is None:
-            return BleakScanner(service_uuids=[gatt.SERVICE_UUID])
-        return BleakScanner(service_uuids=[gatt.SERVICE_UUID], bluez={"adapter": self._adapter})
+    def _scanner(self, look: Callable[[BLEDevice, AdvertisementData], None]) -> BleakScanner:
+        arguments: dict[str, Any] = {} if self._adapter is None else {"bluez": {"adapter": self._adapter}}
+        return BleakScanner(look, service_uuids=[gatt.SERVICE_UUID], **arguments)
 
     async def _keep_connected(self) -> None:
         backoff = Backoff(self._rng, first=_RETRY_FIRST_S, cap=_RETRY_CAP_S)
@@ -95,7 +114,7 @@ class CentralLink(DrivenLink):
             except asyncio.CancelledError:
                 raise
             except LinkError as error:
-                problem = error.message
+                problem = str(error)
             except Exception as error:  # noqa: BLE001 - bleak's backends leak their platform's own exceptions
                 problem = f"Bluetooth failed: {reason_of(error)}"
             # That there are no glasses is told once, not after every scan.
@@ -105,26 +124,103 @@ class CentralLink(DrivenLink):
             await self._clock.sleep(backoff.next())
 
     async def _find(self) -> BLEDevice:
-        arguments: dict[str, Any] = {} if self._adapter is None else {"bluez": {"adapter": self._adapter}}
-        search = BleakScanner.find_device_by_filter(
-            # The name may be missing from the first advertisement; the service is in every one.
-            lambda _, advertisement: gatt.SERVICE_UUID in advertisement.service_uuids,
-            timeout=self._scan_s,
-            service_uuids=[gatt.SERVICE_UUID],
-            **arguments,
-        )
-        device = await within(self._clock, self._scan_s + CALL_S, search)
-        if device is None:
-            raise LinkUnavailable("no glasses in reach; scanning on")
-        return device
+        """Scan for glasses paired with this phone.
+
+        Raises:
+            LinkUnavailable: none are in reach.
+            NotPaired: there are only others.
+        """
+        seen: set[Sighting] = set()
+        device = await within(self._clock, self._scan_s + 2 * CALL_S, self._scan(seen))
+        if device is not None:
+            return device
+        if Sighting.STRANGER in seen:
+            raise NotPaired("the glasses in reach are not paired with this phone", hint=_PAIR_HINT)
+        if Sighting.PAIRING in seen:
+            raise LinkUnavailable("the glasses in reach are in pairing mode; waiting for its end")
+        raise LinkUnavailable("no glasses in reach; scanning on")
+
+    async def _scan(self, seen: set[Sighting]) -> BLEDevice | None:
+        found: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
+        stranger = asyncio.Event()
+
+        def look(device: BLEDevice, advertisement: AdvertisementData) -> None:
+            sighting = classify(device, advertisement)
+            seen.add(sighting)
+            if sighting is Sighting.BONDED and not found.done():
+                found.set_result(device)
+            elif sighting is Sighting.STRANGER:
+                stranger.set()
+
+        async def long_enough() -> None:
+            """The whole scan, or only a little longer once there are other glasses."""
+            try:
+                await within(self._clock, self._scan_s, stranger.wait())
+            except TimeoutError:
+                return
+            await self._clock.sleep(min(_STRANGER_S, self._scan_s))
+
+        async with self._scanner(look):
+            waiting = asyncio.ensure_future(long_enough())
+            try:
+                watched: set[asyncio.Future[Any]] = {found, waiting}
+                await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+        return found.result() if found.done() else None
 
     async def _serve(self, device: BLEDevice) -> bool:
-        """Connect and stay until the connection ends; True when the glasses said HELLO."""
+        """Connect and stay until the connection ends; True when the glasses said HELLO.
+
+        Raises:
+            BondLost: the glasses do not know this phone any more.
+            NotPaired: they never did (where the platform does not say so beforehand).
+            LinkError, bleak's errors: the connection does not come about.
+        """
+        try:
+            return await self._stay(device)
+        except (BleakDBusError, BleakGATTProtocolError) as error:
+            if not _is_refusal(error):
+                raise
+            raise self._refused(device) from error
+
+    def _refused(self, device: BLEDevice) -> LinkError:
+        properties = device.details.get("props") if isinstance(device.details, dict) else None
+        if properties is None or is_bonded(properties):
+            return BondLost("the glasses no longer know this phone: they refuse its key", hint=_PAIR_HINT)
+        return NotPaired("the glasses in reach are not paired with this phone", hint=_PAIR_HINT)
+
+    async def _connect(self, client: BleakClient, device: BLEDevice, ended: asyncio.Event) -> None:
+        """Connect, unless the glasses end it every time."""
+        connecting = asyncio.ensure_future(within(self._clock, _CONNECT_S + CALL_S, client.connect()))
+        try:
+            while not connecting.done():
+                ended.clear()
+                drop = asyncio.ensure_future(ended.wait())
+                watched: set[asyncio.Future[Any]] = {connecting, drop}
+                await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                drop.cancel()
+                if ended.is_set():
+                    self._drops += 1
+                    if self._drops >= _DROPS:
+                        raise self._refused(device)
+            connecting.result()
+        finally:
+            if not connecting.done():
+                connecting.cancel()
+                await asyncio.wait({connecting})
+            if not connecting.cancelled():
+                connecting.exception()
+        self._drops = 0
+        if client.is_connected:
+            ended.clear()  # set by an attempt before this one
+
+    async def _stay(self, device: BLEDevice) -> bool:
         ended = asyncio.Event()
         client = BleakClient(device, disconnected_callback=lambda _: ended.set(), timeout=_CONNECT_S)
         port: WritePort | None = None
+        await self._connect(client, device, ended)  # bleak takes down by itself what does not come about
         try:
-            await within(self._clock, _CONNECT_S + CALL_S, client.connect())
             to_glasses = client.services.get_characteristic(gatt.TO_GLASSES_UUID)
             to_phone = client.services.get_characteristic(gatt.TO_PHONE_UUID)
             if to_glasses is None or to_phone is None:
@@ -159,3 +255,10 @@ class CentralLink(DrivenLink):
 
     def _on_notification(self, _characteristic: BleakGATTCharacteristic, value: bytearray) -> None:
         self._value_arrived(bytes(value))
+
+
+def _is_refusal(error: BleakDBusError | BleakGATTProtocolError) -> bool:
+    """Whether the glasses, or BlueZ for them, demanded a bond."""
+    if isinstance(error, BleakGATTProtocolError):
+        return error.code in _REFUSAL_CODES
+    return error.dbus_error in _REFUSALS

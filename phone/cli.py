@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from phone.packs_cli import add_packs_parser, run_packs
+from phone.pairing_cli import COMMANDS as PAIRING_COMMANDS
+from phone.pairing_cli import add_pairing_parsers, run_pairing
 from phone.settings import PhoneSettings, RecogniserChoice
 from shared import cli
 from shared.clock import SystemClock
@@ -43,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:
             return _run(options)
         case "packs":
             return run_packs(options)
+        case command if command in PAIRING_COMMANDS:
+            return run_pairing(options)
         case "ledger":
             return _ledger(options)
         case "consent":
@@ -74,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--events-content", action="store_true", help="let the events hold what the signs say")
     _add_settings(run)
     run.add_argument("--show-settings", action="store_true", help="print the settings as TOML and end")
+    add_pairing_parsers(commands)
     add_packs_parser(commands)
     ledger = commands.add_parser("ledger", help="show what left the phone, when, why, and how many bytes")
     ledger.add_argument("--limit", type=int, default=50, metavar="N", help="newest decisions to show (default: 50)")
@@ -117,6 +123,9 @@ def _run(options: argparse.Namespace) -> int:
         print(settings.as_toml())
         return 0
     from phone.serve import serve
+
+    # What bleak has to say comes as a status of the link, in one line of ours.
+    logging.getLogger("bleak").setLevel(logging.CRITICAL)
 
     def say(line: str) -> None:
         print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)

@@ -17,6 +17,7 @@ from shared.clock import Clock, SystemClock
 from shared.errors import InputError, StorageError, UsageError
 from shared.models.packs import PackStore, default_store_root
 from simulations.radio import LinkProfile
+from simulations.radio.profile import PROFILE_HELP
 from simulations.report import write_report
 from simulations.results import UNREADABLE_WORDS, Event, SignResult, collect, read_events
 from simulations.system import SystemOptions, WaywordSystem
@@ -99,8 +100,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--link",
         default="40kBps/30ms",
-        metavar="RATE/INTERVAL",
-        help="speed and connection interval of the Bluetooth link, or 'unshaped' (default: %(default)s)",
+        metavar="PROFILE",
+        help=f"the Bluetooth link (default: %(default)s): {PROFILE_HELP}",
     )
     parser.add_argument("--no-cloud", action="store_true", help="run without the cloud")
     parser.add_argument(
@@ -181,7 +182,12 @@ async def run_demo(options: DemoOptions, *, clock: Clock, say: Callable[[str], N
         work = Path(folder)
         say(f"starting radio ({options.link}), {'cloud, ' if options.cloud else ''}phone and glasses …")
         system_options = SystemOptions(
-            options.link, options.store, cloud=options.cloud, recogniser=options.recogniser, battery=options.battery
+            options.link,
+            options.store,
+            cloud=options.cloud,
+            recogniser=options.recogniser,
+            battery=options.battery,
+            pair=True,
         )
         async with WaywordSystem(system_options, clock=clock, on_event=say, folder=work) as system:
             source = await _source(options, system, work)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from glasses.button import Press, press
 from shared.clock import Clock
 from shared.errors import PackMissing, WaywordError
 from shared.models.packs import PackStore, default_store_root
@@ -36,6 +37,7 @@ class SystemOptions:
         recogniser: the phone's choice, "auto", "tiny" or "small".
         battery: the phone's battery in percent; None for what the machine says.
         store: where the packs are.
+        pair: whether glasses and phone are paired by hand first; else they have been paired long ago.
     """
 
     link: LinkProfile
@@ -43,6 +45,7 @@ class SystemOptions:
     cloud: bool = True
     recogniser: str = "auto"
     battery: int | None = None
+    pair: bool = False
 
 
 class WaywordSystem:
@@ -76,11 +79,19 @@ class WaywordSystem:
     async def __aenter__(self) -> WaywordSystem:
         try:
             self._check_packs()
-            self._radio = await self._stack.enter_async_context(RadioProcesses(self._options.link))
+            radio = RadioProcesses(self._options.link, bonded=not self._options.pair)
+            self._radio = await self._stack.enter_async_context(radio)
             self._stack.push_async_callback(self.supervisor.stop)
             if self._options.cloud:
                 await self._start_cloud()
-            await self._start_phone()
+            # The phone loads its models, which takes longer than to pair.
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._start_phone())
+                if self._options.pair:
+                    group.create_task(self._pair())
+        except BaseExceptionGroup as group_of_errors:
+            await self._end()
+            raise group_of_errors.exceptions[0] from group_of_errors
         except BaseException:
             await self._end()
             raise
@@ -211,6 +222,54 @@ class WaywordSystem:
             lambda: events.exists() and any(e["event"] == "started" for e in read_events(events)), "phone"
         )
 
+    async def _pair(self) -> None:
+        """Do what a user does: hold the button, run ``wayword-phone pair``, compare the numbers, say yes twice.
+
+        Raises:
+            ProcessFailed: glasses or phone ended; with their own error line.
+            LinkError: the glasses do not answer.
+        """
+        assert self._radio is not None
+        command = [*self._command("wayword-glasses"), "--idle", "--hci", self._radio.glasses_hci]
+        await self.supervisor.start("pairing", command, environment=self._environment())
+        await self._until(self._button.exists, "pairing")
+        opened = await press(self._button, Press.PAIR, clock=self._clock)
+        if not opened.ok:
+            raise ProcessFailed(opened.say, hint=opened.hint)
+        phone = await asyncio.create_subprocess_exec(
+            *self._command("wayword-phone"),
+            "pair",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self._environment(),
+        )
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                assert phone.stdout is not None
+                number = (await phone.stdout.readline()).decode().removeprefix("number").strip()
+                shown = await press(self._button, Press.LOOK, clock=self._clock)
+                same = bool(number) and number == shown.number
+                if number:
+                    await press(self._button, Press.YES if same else Press.NO, clock=self._clock)
+                _, complaint = await phone.communicate(b"yes\n" if same else b"no\n")
+        except TimeoutError as error:
+            raise ProcessFailed(f"glasses and phone were not paired within {START_TIMEOUT_S:.0f} s") from error
+        finally:
+            if phone.returncode is None:
+                phone.kill()
+                await phone.wait()
+        if phone.returncode != 0:
+            raise ProcessFailed(complaint.decode(errors="replace").strip().splitlines()[-1])
+        self._on_event(f"glasses and phone are paired: both showed {number}")
+        await self.supervisor.stop("pairing")
+
+    @property
+    def _button(self) -> Path:
+        """The glasses' button. Beside the radio's own sockets: a path of a socket must be short."""
+        assert self._radio is not None
+        return self._radio.glasses_bonds.with_name("button.sock")
+
     async def _until(self, ready: Callable[[], bool], name: str) -> None:
         """Wait for a child's sign of life; a child that ended first is an error in its own words."""
         deadline = self._clock.monotonic() + START_TIMEOUT_S
@@ -242,6 +301,8 @@ class WaywordSystem:
         return {
             **os.environ,
             "DBUS_SYSTEM_BUS_ADDRESS": self._radio.dbus_address,
+            "WAYWORD_GLASSES_BONDS": str(self._radio.glasses_bonds),
+            "WAYWORD_GLASSES_CONTROL": str(self._button),
             "PYTHONUNBUFFERED": "1",
             # Three tiers share this machine; each would otherwise start a thread a core for every library.
             "OMP_NUM_THREADS": "1",

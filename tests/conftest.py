@@ -3,10 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from shared.models.packs import PackStore, default_store_root
+
+REALTIME: Final = (
+    "tests/system/",
+    "tests/simulations/test_radio_",
+    "tests/simulations/test_supervisor.py",
+    "tests/simulations/test_bench_",
+    "tests/glasses/test_glasses_pairing.py",
+    "tests/glasses/test_peripheral.py",
+    "tests/glasses/test_stabiliser_process.py",
+    "tests/phone/test_central.py",
+    "tests/phone/test_phone_pairing.py",
+    "tests/phone/test_phone_serve.py",
+    "tests/cloud/test_cloud_process.py",
+)
+"""Tests of processes and radios, which wait for real time to pass: two of them at once would disturb each other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test` runs one at a time; everything else fills all cores."""
+    root = Path(__file__).resolve().parent.parent
+    for item in items:
+        if item.path.relative_to(root).as_posix().startswith(REALTIME):
+            item.add_marker(pytest.mark.realtime)
 
 
 @pytest.fixture(scope="session")

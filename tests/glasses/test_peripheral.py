@@ -1,4 +1,4 @@
-"""The glasses' GATT peripheral, against a Bumble central on an emulated air in this process."""
+"""The glasses' GATT peripheral, against a bonded Bumble central on an emulated air in this process."""
 
 from __future__ import annotations
 
@@ -8,166 +8,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from bumble.controller import Controller
-from bumble.core import UUID, AdvertisingData
-from bumble.device import Advertisement, Connection, Device, Peer
-from bumble.gatt_client import CharacteristicProxy
-from bumble.hci import HCI_CONNECTION_TIMEOUT_ERROR, Address
-from bumble.host import Host
-from bumble.link import LocalLink
-from bumble.transport.common import AsyncPipeSink, StreamPacketSink, StreamPacketSource
+from emulated_air import CLOCK, Air, FastClock, paired_bonds
 
+from glasses.bonds import BondStore
 from glasses.peripheral import DEFAULT_ADDRESS, PeripheralLink
-from shared.clock import SystemClock
 from shared.errors import LinkUnavailable
 from shared.link import Lane
-from shared.wire import gatt
 from shared.wire.session import Session
-
-CLOCK = SystemClock()
-
-
-class FastClock:
-    """Twenty seconds in one, so that limits of seconds are met in milliseconds."""
-
-    SPEED = 20.0
-
-    def monotonic(self) -> float:
-        return CLOCK.monotonic() * self.SPEED
-
-    def wall(self) -> float:
-        return CLOCK.wall()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / self.SPEED)
-
-
-class Socket(asyncio.Protocol):
-    """The glasses' controller behind one accepted connection."""
-
-    def __init__(self, air: Air) -> None:
-        self.air = air
-        self.source = StreamPacketSource()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.controller = Controller(
-            "glasses",
-            host_source=self.source,
-            host_sink=StreamPacketSink(transport),
-            link=self.air.link,
-            public_address="C0:DE:00:00:00:01",
-        )
-        self.controller.le_acl_data_packet_length = 251
-        self.air.sockets.append(self)
-
-    def data_received(self, data: bytes) -> None:
-        self.source.data_received(data)
-
-
-class Air:
-    """Two controllers on one link: the glasses' behind a socket, the central's in memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "hci"
-        self.hci = f"unix:{self.path}"
-        self.link = LocalLink()
-        self.sockets: list[Socket] = []
-        self.phone = Controller("phone", link=self.link, public_address="C0:DE:00:00:00:02")
-        self.phone.le_acl_data_packet_length = 251
-        host = Host(self.phone, AsyncPipeSink(self.phone))
-        self.central = Device(address=Address("E0:E1:E2:E3:E4:E5"), host=host)
-
-    async def start_controller(self) -> None:
-        self.server = await asyncio.get_running_loop().create_unix_server(lambda: Socket(self), self.path)
-
-    async def kill_controller(self) -> None:
-        self.server.close()
-        await self.server.wait_closed()
-        self.path.unlink(missing_ok=True)
-        for connection in self.sockets:
-            connection.transport.abort()
-            self.link.controllers.discard(connection.controller)
-            for advertising_set in connection.controller.advertising_sets.values():
-                advertising_set.stop()
-        self.sockets.clear()
-        for lost in list(self.phone.le_connections.values()):  # as after a supervision timeout
-            self.phone.on_le_disconnected(lost, HCI_CONNECTION_TIMEOUT_ERROR)
-
-    async def see_glasses(self) -> Advertisement:
-        seen: asyncio.Future[Advertisement] = asyncio.get_running_loop().create_future()
-
-        def look(advertisement: Advertisement) -> None:
-            if UUID(gatt.SERVICE_UUID) in services_of(advertisement) and not seen.done():
-                seen.set_result(advertisement)
-
-        self.central.on(Device.EVENT_ADVERTISEMENT, look)
-        await self.central.start_scanning(filter_duplicates=False)
-        try:
-            return await asyncio.wait_for(seen, 10)
-        finally:
-            await self.central.stop_scanning()
-            self.central.remove_listener(Device.EVENT_ADVERTISEMENT, look)
-
-    async def connect(self, *, mtu: int = gatt.PREFERRED_ATT_MTU) -> Phone:
-        advertisement = await self.see_glasses()
-        connection = await self.central.connect(advertisement.address, timeout=10)
-        peer = Peer(connection)
-        if mtu > 23:
-            await peer.request_mtu(mtu)
-        await peer.discover_services([UUID(gatt.SERVICE_UUID)])
-        await peer.discover_characteristics()
-        (to_glasses,) = peer.get_characteristics_by_uuid(UUID(gatt.TO_GLASSES_UUID))
-        (to_phone,) = peer.get_characteristics_by_uuid(UUID(gatt.TO_PHONE_UUID))
-        return Phone(connection, peer, to_glasses, to_phone)
-
-
-def services_of(advertisement: Advertisement) -> list[UUID]:
-    listed = advertisement.data.get_all(AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS)
-    return [uuid for uuids in listed for uuid in uuids]
-
-
-class Phone:
-    """The central's end: a link session driven by hand."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        peer: Peer,
-        to_glasses: CharacteristicProxy[bytes],
-        to_phone: CharacteristicProxy[bytes],
-    ) -> None:
-        self.connection = connection
-        self.peer = peer
-        self.to_glasses = to_glasses
-        self.to_phone = to_phone
-        self.values: asyncio.Queue[bytes] = asyncio.Queue()
-        self.gone = asyncio.Event()
-        connection.on(Connection.EVENT_DISCONNECTION, lambda _: self.gone.set())
-        self.session = Session(epoch=0xB0001, name="phone", battery_percent=lambda: 42)
-
-    async def listen(self) -> None:
-        await self.to_phone.subscribe(self.values.put_nowait)
-        self.session.connected(max_write=self.connection.att_mtu - 3, now=CLOCK.monotonic())
-        await self.flush()
-
-    async def flush(self) -> None:
-        while (value := self.session.next_value(CLOCK.monotonic())) is not None:
-            await self.to_glasses.write_value(value, with_response=False)
-
-    async def object(self) -> bytes:
-        """The next object of the glasses."""
-        while (payload := self.session.take_object()) is None:
-            self.session.on_value(bytes(await asyncio.wait_for(self.values.get(), 10)), CLOCK.monotonic())
-            await self.flush()
-        await self.flush()
-        return payload
-
-    async def until_greeted(self) -> None:
-        while not self.session.greeted:
-            self.session.on_value(bytes(await asyncio.wait_for(self.values.get(), 10)), CLOCK.monotonic())
-            await self.flush()
 
 
 @pytest.fixture
@@ -181,7 +28,8 @@ async def air(tmp_path: Path) -> AsyncIterator[Air]:
 
 @pytest.fixture
 async def link(air: Air) -> AsyncIterator[PeripheralLink]:
-    link = PeripheralLink(air.hci, clock=CLOCK, name="Test glasses", battery_percent=lambda: 77)
+    bonds = await paired_bonds()
+    link = PeripheralLink(air.hci, clock=CLOCK, bonds=bonds, name="Test glasses", battery_percent=lambda: 77)
     await link.start()
     yield link
     await link.close()
@@ -274,7 +122,7 @@ async def test_values_that_are_no_frames_are_counted_and_survived(air: Air, link
 
 
 async def test_a_central_that_does_not_listen_is_sent_away(air: Air) -> None:
-    link = PeripheralLink(air.hci, clock=FastClock())
+    link = PeripheralLink(air.hci, clock=FastClock(), bonds=await paired_bonds())
     await link.start()
     phone = await air.connect()
     await asyncio.wait_for(phone.gone.wait(), 10)
@@ -282,15 +130,9 @@ async def test_a_central_that_does_not_listen_is_sent_away(air: Air) -> None:
     await link.close()
 
 
-async def test_pairing_is_refused(air: Air, link: PeripheralLink) -> None:
-    phone = await air.connect()
-    with pytest.raises(Exception, match=r"(?i)pairing"):
-        await asyncio.wait_for(phone.connection.pair(), 10)
-
-
 async def test_a_controller_that_dies_is_reopened_when_it_is_back(air: Air) -> None:
     lines: list[str] = []
-    link = PeripheralLink(air.hci, clock=FastClock(), on_status=lines.append)
+    link = PeripheralLink(air.hci, clock=FastClock(), bonds=await paired_bonds(), on_status=lines.append)
     await link.start()
     phone = await air.connect()
     await phone.listen()
@@ -312,7 +154,7 @@ async def test_a_transport_that_cannot_be_opened_says_so(transport: str) -> None
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         name = transport.format(closed=unused.getsockname()[1])
-        link = PeripheralLink(name, clock=CLOCK)
+        link = PeripheralLink(name, clock=CLOCK, bonds=BondStore(None, clock=CLOCK))
         with pytest.raises(LinkUnavailable) as caught:
             await link.start()
     assert name in caught.value.message
@@ -326,7 +168,7 @@ async def test_a_driver_that_fails_in_its_own_way_is_one_typed_error(monkeypatch
         raise Exception("LIBUSB_ERROR_OTHER [-99]")  # libusb's errors, for one, derive from nothing more telling
 
     monkeypatch.setattr("glasses.peripheral.open_transport", failing)
-    link = PeripheralLink("usb:0", clock=CLOCK)
+    link = PeripheralLink("usb:0", clock=CLOCK, bonds=BondStore(None, clock=CLOCK))
     with pytest.raises(LinkUnavailable, match=r"usb:0: LIBUSB_ERROR_OTHER"):
         await link.start()
     await link.close()
@@ -336,7 +178,8 @@ async def test_a_server_that_is_no_controller_is_given_up() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        link = PeripheralLink(f"tcp-client:127.0.0.1:{silent.getsockname()[1]}", clock=FastClock())
+        hci = f"tcp-client:127.0.0.1:{silent.getsockname()[1]}"
+        link = PeripheralLink(hci, clock=FastClock(), bonds=BondStore(None, clock=CLOCK))
         started = CLOCK.monotonic()
         with pytest.raises(LinkUnavailable, match="does not start"):
             await link.start()

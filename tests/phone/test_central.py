@@ -10,6 +10,7 @@ from bleak.backends.bluezdbus import manager
 from bumble.core import UUID, AdvertisingData
 from bumble.device import Device
 from bumble.hci import Address
+from bumble.keys import JsonKeyStore
 from bumble.transport import open_transport
 
 from phone.central import CentralLink
@@ -17,21 +18,26 @@ from shared.clock import SystemClock
 from shared.errors import LinkLost, LinkUnavailable
 from shared.wire import gatt
 from simulations.radio import RadioProcesses
+from simulations.radio.bonding import GLASSES_ADDRESS
 
 CLOCK = SystemClock()
 
 
+async def close_bleak() -> None:
+    """bleak keeps one D-Bus connection for as long as the event loop lives."""
+    instance = manager._global_instances.pop(asyncio.get_running_loop(), None)
+    if instance is not None and instance._bus is not None:
+        instance._bus.disconnect()
+        if instance._bus_watcher_task is not None:
+            await asyncio.wait({instance._bus_watcher_task})
+
+
 @pytest.fixture
 async def radio(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RadioProcesses]:
-    async with RadioProcesses() as radio:
+    async with RadioProcesses(bonded=False) as radio:
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.dbus_address)
         yield radio
-        # bleak keeps one D-Bus connection for as long as the event loop lives.
-        instance = manager._global_instances.pop(asyncio.get_running_loop(), None)
-        if instance is not None and instance._bus is not None:
-            instance._bus.disconnect()
-            if instance._bus_watcher_task is not None:
-                await asyncio.wait({instance._bus_watcher_task})
+        await close_bleak()
 
 
 class Lines(asyncio.Queue[str]):
@@ -86,9 +92,18 @@ async def test_missing_glasses_are_told_once_and_looked_for_on(radio: RadioProce
         await waiting
 
 
-async def test_a_device_that_only_pretends_is_reported_and_left(radio: RadioProcesses) -> None:
-    async with await open_transport(radio.glasses_hci) as transport:
-        pretender = Device.with_hci("?", Address("F0:00:00:00:00:01"), transport.source, transport.sink)
+@pytest.fixture
+async def bonded_radio(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RadioProcesses]:
+    async with RadioProcesses() as radio:
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.dbus_address)
+        yield radio
+        await close_bleak()
+
+
+async def test_a_device_that_only_pretends_is_reported_and_left(bonded_radio: RadioProcesses) -> None:
+    async with await open_transport(bonded_radio.glasses_hci) as transport:
+        pretender = Device.with_hci("?", Address(GLASSES_ADDRESS), transport.source, transport.sink)
+        pretender.keystore = JsonKeyStore(GLASSES_ADDRESS, str(bonded_radio.glasses_bonds))
         await pretender.power_on()
         kind = AdvertisingData.Type.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS
         advertised = bytes(AdvertisingData([(kind, bytes(UUID(gatt.SERVICE_UUID)))]))

@@ -6,12 +6,20 @@ import asyncio
 import subprocess
 import sys
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
+import pytest
 import radio_peripheral
 from bleak import BleakScanner
 from bleak.backends.bluezdbus import manager
 from bleak.backends.device import BLEDevice
+
+from simulations.radio.stack import RadioStack
+
+
+def shared_scope(fixture_name: str, config: pytest.Config) -> Literal["module", "function"]:
+    """How long a radio is shared: on the real bluetoothd, one a machine, it must end before the next starts."""
+    return "module" if RadioStack.configured() is RadioStack.FACADE else "function"
 
 
 class PeripheralProcess:

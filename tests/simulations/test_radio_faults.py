@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import select
 import signal
@@ -15,13 +16,13 @@ import pytest
 import radio_peripheral as peripheral
 from bleak import BleakClient
 from bleak.exc import BleakError
-from radio_helpers import PeripheralProcess, close_bleak, find
+from radio_helpers import PeripheralProcess, close_bleak, find, shared_scope
 
 from shared.errors import RadioError
 from simulations.radio import LinkProfile, RadioProcesses
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope=shared_scope)
 def shared_radio() -> Iterator[RadioProcesses]:
     with RadioProcesses() as processes:
         yield processes
@@ -214,6 +215,17 @@ async def test_one_host_a_port_and_garbage_hurts_only_its_sender(radio: RadioPro
         writer.close()
         async with BleakClient(await find()) as client:
             assert await client.read_gatt_char(peripheral.NAME) == b"a peripheral"
+
+
+def test_the_air_answers_every_command_and_refuses_what_it_does_not_understand() -> None:
+    program = [sys.executable, "-m", "simulations.radio.air"]
+    commands = "cut\nrestore\nset 40kBps/30ms,miss=3%\nset 40kBps\nset\nfly\n"
+    done = subprocess.run(program, input=commands, capture_output=True, text=True, timeout=30, check=True)
+    ready, *answers = (json.loads(line) for line in done.stdout.splitlines())
+    assert len(ready["ports"]) == 2
+    assert [answer.get("done") for answer in answers[:3]] == ["cut", "restore", "set 40kBps/30ms,miss=3%"]
+    assert all("error" in answer for answer in answers[3:])
+    assert len(answers) == 6
 
 
 def test_everything_ends_with_the_context_but_the_logs_that_were_asked_for(tmp_path: Path) -> None:
