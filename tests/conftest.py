@@ -14,6 +14,7 @@ REALTIME: Final = (
     "tests/simulations/test_radio_",
     "tests/simulations/test_supervisor.py",
     "tests/simulations/test_bench_",
+    "tests/glasses/test_firmware.py",
     "tests/glasses/test_glasses_pairing.py",
     "tests/glasses/test_peripheral.py",
     "tests/glasses/test_stabiliser_process.py",
@@ -21,6 +22,7 @@ REALTIME: Final = (
     "tests/phone/test_phone_pairing.py",
     "tests/phone/test_phone_serve.py",
     "tests/cloud/test_cloud_process.py",
+    "tests/cloud/test_cloud_service.py",
 )
 """Tests of processes and radios, which wait for real time to pass: two of them at once would disturb each other."""
 

@@ -146,9 +146,6 @@ async def test_refusals_of_the_peripheral_and_the_api_have_their_names(device: B
         assert refused.value.code is BleakGATTProtocolErrorCode.UNLIKELY_ERROR
         with pytest.raises(BleakDBusError, match="Failed to initiate write"):
             await client.write_gatt_char(peripheral.ECHO, bytes(515), response=False)
-        await client.start_notify(peripheral.ECHO, lambda *_: None)
-        with pytest.raises((BleakDBusError, ValueError)):
-            await client.start_notify(peripheral.ECHO, lambda *_: None)
 
 
 async def test_a_write_without_response_is_refused_where_the_characteristic_has_none(device: BLEDevice) -> None:
@@ -156,6 +153,13 @@ async def test_a_write_without_response_is_refused_where_the_characteristic_has_
         with pytest.raises(BleakGATTProtocolError) as unsupported:
             await client.write_gatt_char(peripheral.NAME, b"read-only", response=False)
         assert unsupported.value.code is BleakGATTProtocolErrorCode.REQUEST_NOT_SUPPORTED
+
+
+async def test_a_second_subscription_of_one_client_is_refused(device: BLEDevice) -> None:
+    async with BleakClient(device) as client:
+        await client.start_notify(peripheral.ECHO, lambda *_: None)
+        with pytest.raises((BleakDBusError, ValueError)):
+            await client.start_notify(peripheral.ECHO, lambda *_: None)
 
 
 async def connect_when_free(client: BleakClient) -> None:
