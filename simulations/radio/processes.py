@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from shared.errors import RadioError
 from simulations.radio import bluetoothd
-from simulations.radio.bonding import write_bond
+from simulations.radio.bonding import PHONE_ADDRESS, write_bond
 from simulations.radio.bus import command_line, find_dbus_daemon, write_config
 from simulations.radio.controller import public_address
 from simulations.radio.profile import LinkProfile
@@ -33,6 +33,11 @@ COMMAND_S: Final = 5.0
 STOP_S: Final = 3.0
 """A child that has not left this long after its pipe closed is killed."""
 MAX_REPLY_BYTES: Final = 4096
+
+
+def phone_address() -> str:
+    """Identity address of the phone on the configured stack, as the glasses know it."""
+    return PHONE_ADDRESS if RadioStack.configured() is RadioStack.FACADE else public_address(1)
 
 
 class _Child:

@@ -14,9 +14,12 @@ from bleak.exc import BleakDBusError
 from shared.wire import gatt
 from simulations import pairing_matrix
 from simulations.pairing_matrix import CLOCK, EVENT_S, ROWS, stage
+from simulations.radio.processes import phone_address
 from simulations.results import read_events
 
 pytestmark = pytest.mark.system
+
+PHONE = phone_address()
 
 PRESS = "Hold the button of the glasses until they open pairing mode, then try again"
 DIFFER = (
@@ -34,7 +37,7 @@ REFUSED = (
 
 EXPECTED: dict[str, tuple[str, str, bool]] = {
     "accepted": (
-        "pairing mode is closed: paired with E0:57:41:59:57:4F",
+        f"pairing mode is closed: paired with {PHONE}",
         "paired with F0:57:41:59:57:44",
         True,
     ),
@@ -70,7 +73,7 @@ EXPECTED: dict[str, tuple[str, str, bool]] = {
         False,
     ),
     "bond lost on the glasses": (
-        "the phone E0:57:41:59:57:4F has a key that these glasses have forgotten; pair it again",
+        f"the phone {PHONE} has a key that these glasses have forgotten; pair it again",
         "the glasses no longer know this phone: they refuse its key. "
         "Hold the button of the glasses, then run: wayword-phone pair",
         False,
@@ -82,7 +85,7 @@ EXPECTED: dict[str, tuple[str, str, bool]] = {
         False,
     ),
     "paired anew while the phone runs": (
-        "pairing mode is closed: paired with E0:57:41:59:57:4F",
+        f"pairing mode is closed: paired with {PHONE}",
         "paired with Wayword gl (F0:57:41:59:57:44)",
         True,
     ),
@@ -154,7 +157,7 @@ async def test_two_commands_and_a_button_pair_glasses_and_phone(tmp_path: Path) 
         try:
             await _pair_by_commands(glasses, tmp_path / "events.jsonl", environment)
             code, said = await run("wayword-glasses", "--list-phones", environment=environment)
-            assert (code, said.split()[0]) == (0, "E0:57:41:59:57:4F")
+            assert (code, said.split()[0]) == (0, PHONE)
             code, said = await run("wayword-phone", "glasses", environment=environment)
             assert (code, said.split()[0]) == (0, "F0:57:41:59:57:44")
             code, said = await run("wayword-phone", "unpair", environment=environment)
@@ -203,5 +206,5 @@ async def _pair_by_commands(glasses: asyncio.subprocess.Process, events: Path, e
     assert said_by_phone.decode().startswith("paired with ")
     assert phone.returncode == 0
     assert glasses.stderr is not None
-    told = (await asyncio.wait_for(glasses.stderr.readuntil(b"paired with E0:57:41:59:57:4F\n"), EVENT_S)).decode()
+    told = (await asyncio.wait_for(glasses.stderr.readuntil(f"paired with {PHONE}\n".encode()), EVENT_S)).decode()
     assert f"compare {number} with the number on the phone" in told
