@@ -15,9 +15,11 @@ from pathlib import Path
 import cv2
 
 from glasses.arguments import PROGRAM, load_settings, parser
+from glasses.banner import Pairing
 from glasses.camera import CameraSource, SceneSource, Source, StillSource, VideoSource, read_picture
 from glasses.finder import Finder
 from glasses.firmware import Firmware, Summary
+from glasses.pairing import PairingMode
 from glasses.phones_cli import concerns_phones, run_phones
 from glasses.recorder import Sink, WindowSink, file_sink
 from glasses.settings import GlassesSettings, WholeFrames
@@ -101,6 +103,11 @@ def _stabiliser(source: Source, settings: GlassesSettings, clock: Clock, stack: 
     return stabiliser
 
 
+def _asked(mode: PairingMode) -> Pairing | None:
+    """What the wearer is to see of pairing."""
+    return Pairing(mode.number) if mode.number or mode.is_open() else None
+
+
 def _tell(summary: Summary, arguments: argparse.Namespace) -> None:
     if arguments.image is not None and not summary.text:
         small = f" ({summary.lines_too_small} lines too small to read)" if summary.lines_too_small else ""
@@ -137,6 +144,7 @@ async def _run(arguments: argparse.Namespace, settings: GlassesSettings) -> int:
             clock=clock,
             events=events,
             strips_folder=arguments.record,
+            pairing=partial(_asked, link.pairing),
         )
         ended_by: list[int] = []
 

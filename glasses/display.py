@@ -9,6 +9,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from glasses.banner import Banner, Pairing
 from glasses.faces import Fonts
 from glasses.overlay import Key, Label, Overlay
 from glasses.settings import GlassesSettings
@@ -68,7 +69,9 @@ class Display:
 
     def __init__(self, settings: GlassesSettings, *, still: bool) -> None:
         self._size = None if still else (settings.display_width, settings.display_height)
-        self._overlay = Overlay(Fonts(settings.font))
+        fonts = Fonts(settings.font)
+        self._overlay = Overlay(fonts)
+        self._banner = Banner(fonts)
         self._still = still
         self._steady = SteadyLabels(
             fade_s=settings.fade_s,
@@ -77,13 +80,14 @@ class Display:
         )
         self._told: set[tuple[Key, Script]] = set()
 
-    def draw(self, frame: ImageBgr, labels: Sequence[Label], captured: float) -> Shown:
+    def draw(self, frame: ImageBgr, labels: Sequence[Label], captured: float, pairing: Pairing | None = None) -> Shown:
         """Draw one frame.
 
         Args:
             frame: uint8 of shape (height, width, 3).
             labels: in pixels of the frame.
             captured: capture time of the frame, monotonic seconds, not before that of the last one.
+            pairing: what the wearer is asked, over everything else; None for nothing.
         """
         drawn, texts = self._steady.update(labels, captured)
         if self._still:
@@ -92,6 +96,7 @@ class Display:
         if self._size is not None:
             frame, drawn = _scaled(frame, drawn, self._size)
         image = self._overlay.draw(frame, drawn)
+        self._banner.draw(image, pairing)
         return Shown(image, texts, self._notices())
 
     def _notices(self) -> list[Unwritable]:

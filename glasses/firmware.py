@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from glasses.answers import Answers
+from glasses.banner import Pairing
 from glasses.camera import Frame, Source
 from glasses.display import Display, Shown
 from glasses.finder import Finder
@@ -85,6 +86,7 @@ class Firmware:
         clock: source of time.
         events: log.
         strips_folder: strips are written there as they are sent; None for nowhere.
+        pairing: what the wearer is asked now; looked at with every frame, on the event loop.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Firmware:
         clock: Clock,
         events: EventLog,
         strips_folder: Path | None = None,
+        pairing: Callable[[], Pairing | None] = lambda: None,
     ) -> None:
         self._source = source
         self._stabiliser = stabiliser
@@ -146,6 +149,8 @@ class Firmware:
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._redraw = True
+        self._pairing = pairing
+        self._asked: Pairing | None = None
         self._progress = clock.monotonic()
         self._in_view: dict[int, Quad] = {}
         self._frames = 0
@@ -261,17 +266,20 @@ class Firmware:
             await self._shown
         if self._shown is not None and not self._shown.done():
             return
-        if self._source.still and not self._redraw and not last:
+        # What is kept of a still is a picture of its signs, whatever the wearer is being asked just then.
+        asked = None if self._source.still and last else self._pairing()
+        if self._source.still and not self._redraw and asked == self._asked and not last:
             return
         self._redraw = False
+        self._asked = asked
         labels = labels_of(self._signs.all(), frame.captured, self._settings.fade_s)
-        self._shown = asyncio.create_task(self._guard(self._draw(frame, labels)))
+        self._shown = asyncio.create_task(self._guard(self._draw(frame, labels, asked)))
         if last:
             await self._shown
 
-    async def _draw(self, frame: Frame, labels: Sequence[Label]) -> None:
+    async def _draw(self, frame: Frame, labels: Sequence[Label], asked: Pairing | None) -> None:
         def work() -> tuple[Shown, bool]:
-            shown = self._display.draw(frame.bgr, labels, frame.captured)
+            shown = self._display.draw(frame.bgr, labels, frame.captured, asked)
             watched = [sink.write(shown.image, frame.captured) for sink in self._sinks]
             return shown, all(watched)
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+import cv2
 import numpy as np
 
+from glasses.colours import Colour
 from glasses.faces import CAP_HEIGHT, Face, Mask, Wording
+from shared.geometry import ImageBgr
 from shared.models.script import Script, script_of
 
 LINE_PITCH: Final = 1.18
@@ -223,6 +226,12 @@ def flow(wording: Wording, width: float, size: int) -> Layout:
     return _layout(wording, _balanced([pieces], lines, limit), size)
 
 
+def in_one_line(wording: Wording, width: float, largest: int) -> Layout:
+    """A text on one line that is never broken, at the largest font size up to `largest` at which it fits `width`."""
+    size = max(SMALLEST, min(largest, int(width / max(wording.face.width(wording.text), 1e-6))))
+    return _layout(wording, [wording.text], size)
+
+
 def draw(layout: Layout, width: int, height: int) -> Mask:
     """The ink of a layout in rows, centred on a box of `width` x `height` pixels."""
     mask = np.zeros((height, width), np.uint8)
@@ -233,3 +242,10 @@ def draw(layout: Layout, width: int, height: int) -> Mask:
         baseline = top + (CAP_HEIGHT + LINE_PITCH * index) * layout.size
         face.draw(mask, line, x, baseline, layout.size, right_to_left=right_to_left)
     return mask
+
+
+def tinted(mask: Mask, paper: Colour, ink: Colour) -> ImageBgr:
+    """Ink on paper, where a mask says how much."""
+    share = np.arange(256, dtype=np.float64)[:, None, None] / 255
+    table = np.round(np.array(paper) * (1 - share) + np.array(ink) * share).astype(np.uint8)
+    return np.asarray(cv2.LUT(cv2.cvtColor(mask, cv2.COLOR_GRAY2BGR), table), dtype=np.uint8)

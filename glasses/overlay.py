@@ -261,13 +261,6 @@ class Overlay:
             _draw_box(image, one.label, mask, rectangle, one.share)
 
 
-def _tinted(mask: Mask, paper: Colour, ink: Colour) -> ImageBgr:
-    """Ink on paper."""
-    share = np.arange(256, dtype=np.float64)[:, None, None] / 255
-    table = np.round(np.array(paper) * (1 - share) + np.array(ink) * share).astype(np.uint8)
-    return np.asarray(cv2.LUT(cv2.cvtColor(mask, cv2.COLOR_GRAY2BGR), table), dtype=np.uint8)
-
-
 def _opacity(strength: float) -> float:
     """Of paper and letters. Half covered, two texts are seen and none is read: a fading label hurries through that."""
     return COVER * (1 - (1 - strength) ** 2)
@@ -294,7 +287,7 @@ def _cover(image: ImageBgr, label: Label, parts: Sequence[tuple[Lettered, float]
     cv2.fillConvexPoly(cover, np.round(local * 16).astype(np.int32), (255,), cv2.LINE_AA, 4)
     weight = cover.astype(np.float32) * np.float32(_opacity(label.strength) * total / 255)
     window = image[y0:y1, x0:x1]
-    window[:] = cv2.blendLinear(_tinted(letters, newest.paper, newest.ink), window, weight, 1 - weight)
+    window[:] = cv2.blendLinear(lettering.tinted(letters, newest.paper, newest.ink), window, weight, 1 - weight)
 
 
 def _outline(image: ImageBgr, quad: Quad, style: LabelStyle, strength: float) -> None:
@@ -332,6 +325,6 @@ def _draw_box(image: ImageBgr, label: Label, mask: Mask, rectangle: Rectangle, s
     paper = paper_for(label.background)
     opacity = share * _opacity(label.strength)
     window = image[y0:y1, x0:x1]
-    window[:] = cv2.addWeighted(_tinted(mask, paper, ink_for(paper)), opacity, window, 1 - opacity, 0)
+    window[:] = cv2.addWeighted(lettering.tinted(mask, paper, ink_for(paper)), opacity, window, 1 - opacity, 0)
     corners = np.array([[x0, y0], [x1 - 1, y0], [x1 - 1, y1 - 1], [x0, y1 - 1]], np.float32)
     _outline(image, corners, label.style, share * label.strength)

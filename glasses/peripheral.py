@@ -38,6 +38,7 @@ class PeripheralLink(DrivenLink):
         name: advertised, and shown to the phone.
         battery_percent: 0..100 or None, asked at every HELLO.
         address: static random Bluetooth address.
+        connection_interval_ms: asked of every phone, 7.5..4000 ms; None leaves its choice. A phone may refuse.
         epoch: see `DrivenLink`.
         rng: jitter of the reopening pauses.
         on_status: told in one line when the state of the link changes.
@@ -54,6 +55,7 @@ class PeripheralLink(DrivenLink):
         name: str = "Wayword glasses",
         battery_percent: Callable[[], int | None] = unknown_battery,
         address: str = DEFAULT_ADDRESS,
+        connection_interval_ms: float | None = None,
         epoch: int | None = None,
         rng: random.Random | None = None,
         on_status: Callable[[str], None] | None = None,
@@ -63,6 +65,7 @@ class PeripheralLink(DrivenLink):
         self._transport_name = transport
         self._name = name
         self._address = address
+        self._interval_ms = connection_interval_ms
         self._rng = rng or random.Random()
         self._bonds = bonds
         self._on_pairing = on_pairing
@@ -125,7 +128,15 @@ class PeripheralLink(DrivenLink):
         except Exception as error:
             hint = "check that it runs, and the transport name (such as tcp-client:HOST:PORT or usb:0)"
             raise LinkUnavailable(f"cannot open {where}: {reason_of(error)}", hint=hint) from error
-        radio = Radio(self, transport, clock=self._clock, bonds=self._bonds, name=self._name, address=self._address)
+        radio = Radio(
+            self,
+            transport,
+            clock=self._clock,
+            bonds=self._bonds,
+            name=self._name,
+            address=self._address,
+            connection_interval_ms=self._interval_ms,
+        )
         try:
             await radio.power_on()
         except BUMBLE_FAILURES as error:

@@ -17,6 +17,7 @@ from bumble.transport.common import Transport
 from glasses.bonds import BondStore, is_authenticated
 from glasses.notify_port import NotifyPort, reason_of
 from glasses.pairing import GuardedSession, PairingMode, pairing_config
+from glasses.tuning import tune
 from shared.clock import Clock
 from shared.errors import LinkLost
 from shared.wire import frames, gatt
@@ -27,6 +28,7 @@ POWER_ON_S: Final = 10.0
 BUMBLE_FAILURES: Final = (core.BaseBumbleError, LinkLost, TimeoutError, OSError)
 """What Bumble and its transports raise, mapped cancellations included."""
 _COMMAND_S: Final = 5.0  # longest answer of a controller to one operation
+_UNANSWERED_S: Final = 1.0  # of a command that the link can do without; others wait behind it for so long
 _FAREWELL_S: Final = 2.0  # of one operation while closing
 _SUBSCRIBE_S: Final = 10.0  # a central that stays without listening keeps everybody else away
 _LAST_WORD_S: Final = 0.5  # from a refusal to the end of the connection, so that the refusal arrives first
@@ -87,8 +89,10 @@ class Radio:
         bonds: BondStore,
         name: str,
         address: str,
+        connection_interval_ms: float | None = None,
     ) -> None:
         self._owner = owner
+        self._interval_ms = connection_interval_ms
         self._bonds = bonds
         self._pairing = owner.pairing
         self._transport = transport
@@ -119,7 +123,8 @@ class Radio:
         self._advertising: bool | None = None  # None: not at all; else whether it says that pairing mode is open
         self._pairing_under_way = False
         self._leave_at: float | None = None  # when the connection is to end
-        self._running: asyncio.Future[None] | None = None  # the command the controller is busy with
+        self._running: set[asyncio.Future[object]] = set()  # commands the controller is busy with
+        self._tuning: asyncio.Task[None] | None = None  # of this connection; None before it was secure
 
     def _add_service(self) -> Characteristic[bytes]:
         protected = Characteristic.Permissions
@@ -205,14 +210,16 @@ class Radio:
         self._alarm.cancel()
         if not self._transport.source.terminated.done():
             try:
-                if self._running is not None:
-                    await within(self._clock, _FAREWELL_S, asyncio.wait({self._running}))
+                if self._running:
+                    await within(self._clock, _FAREWELL_S, asyncio.wait(self._running))
                 if self._connection is not None:
                     await self._command(self._connection.disconnect(), _FAREWELL_S)
                 await self._command(self._device.stop_advertising(), _FAREWELL_S)
                 await self._command(self._device.power_off(), _FAREWELL_S)
             except BUMBLE_FAILURES as error:
                 self._owner.report(f"the Bluetooth controller was left without a farewell: {reason_of(error)}")
+        if self._tuning is not None:
+            self._tuning.cancel()
         await self._transport.close()
 
     def drop_connection(self) -> None:
@@ -234,11 +241,30 @@ class Radio:
             self._leave_at = self._clock.monotonic() + after_s
             self._alarm.ring()
 
-    async def _command(self, operation: Coroutine[None, None, None], seconds: float = _COMMAND_S) -> None:
+    async def _command(self, operation: Coroutine[None, None, object], seconds: float = _COMMAND_S) -> None:
+        await within(self._clock, seconds, asyncio.shield(self._begin(operation)))
+
+    async def _offer(self, command: hci.HCI_AsyncCommand) -> None:
+        """Give the controller a command that the link can do without.
+
+        Raises:
+            hci.HCI_Error: it was refused.
+            TimeoutError: the controller neither took nor refused it; it is forgotten, so that others get their turn.
+        """
+        running = self._begin(self._device.send_async_command(command))
+        try:
+            await within(self._clock, _UNANSWERED_S, asyncio.shield(running))
+        except TimeoutError:
+            running.cancel()
+            raise
+
+    def _begin(self, operation: Coroutine[None, None, object]) -> asyncio.Future[object]:
         # Not cancelled with its caller: an answer that nobody awaits any more would be taken for the next command's.
-        self._running = asyncio.ensure_future(operation)
-        self._running.add_done_callback(retrieve)
-        await within(self._clock, seconds, asyncio.shield(self._running))
+        running = asyncio.ensure_future(operation)
+        running.add_done_callback(retrieve)
+        running.add_done_callback(self._running.discard)
+        self._running.add(running)
+        return running
 
     # Bumble's events ---------------------------------------------------------------------------------
 
@@ -248,10 +274,11 @@ class Radio:
         self._listening = False
         self._pairing_under_way = False
         self._leave_at = None
+        self._tuning = None
         self._idle_since = self._clock.monotonic()
         connection.on(Connection.EVENT_DISCONNECTION, lambda _: self._on_disconnection(connection))
         connection.on(Connection.EVENT_CONNECTION_ATT_MTU_UPDATE, self._on_att_mtu)
-        connection.on(Connection.EVENT_CONNECTION_ENCRYPTION_CHANGE, self._open_port)
+        connection.on(Connection.EVENT_CONNECTION_ENCRYPTION_CHANGE, self._on_encryption)
         connection.on(Connection.EVENT_PAIRING_START, self._on_pairing_start)
         connection.on(Connection.EVENT_PAIRING, self._on_pairing)
         connection.on(Connection.EVENT_PAIRING_FAILURE, self._on_pairing_failure)
@@ -263,6 +290,20 @@ class Radio:
             self._listening = False
             self._close_port()
             self._alarm.ring()
+
+    def _on_encryption(self) -> None:
+        self._open_port()
+        if self._connection is not None and self._tuning is None and self._is_secure():
+            self._tuning = asyncio.ensure_future(
+                tune(
+                    self._connection,
+                    clock=self._clock,
+                    send=self._offer,
+                    interval_ms=self._interval_ms,
+                    report=self._owner.report,
+                )
+            )
+            self._tuning.add_done_callback(retrieve)
 
     def _on_pairing_start(self) -> None:
         self._pairing_under_way = True
@@ -278,7 +319,7 @@ class Radio:
             self._leave(_LAST_WORD_S)
             return
         self._pairing.succeeded(address)
-        self._open_port()
+        self._on_encryption()
 
     def _on_pairing_failure(self, _reason: int) -> None:
         self._pairing_under_way = False

@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import platformdirs
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import TierSettings
 
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _possible_interval(milliseconds: float) -> float:
+    if milliseconds and not 7.5 <= milliseconds <= 4000:  # Core 5.4, Vol 6, Part B, 4.5.1
+        raise ValueError("use 7.5 to 4000 ms, or 0 to leave the phone's choice")
+    return milliseconds
 
 
 class WholeFrames(StrEnum):
@@ -65,6 +71,8 @@ class GlassesSettings(TierSettings):
         text_hold_s: a translation is left for this long before a better one replaces it: three words, the length of
             a common sign, take 0.76 s at 238 words a minute (Brysbaert, 2019).
         cross_fade_s: time that takes.
+        connection_interval_ms: asked of a phone for the Bluetooth connection, 7.5..4000 ms; 0 leaves its own choice.
+            The default is the shortest that Apple grants (Accessory Design Guidelines R21, 49.6).
         link_poll_s: how often the state of the link is looked at.
         bonds: file of the paired phones; None for the user's own.
         control: socket that stands in for the button; None for the user's own.
@@ -107,6 +115,7 @@ class GlassesSettings(TierSettings):
     fade_s: Positive = 0.5
     text_hold_s: Annotated[float, Field(ge=0)] = 0.8
     cross_fade_s: Annotated[float, Field(ge=0)] = 0.25
+    connection_interval_ms: Annotated[float, AfterValidator(_possible_interval)] = 15.0
     link_poll_s: Positive = 0.25
     bonds: Path | None = None
     control: Path | None = None

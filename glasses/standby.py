@@ -70,6 +70,7 @@ async def start_link(
         bonds=bonds,
         pairing=PairingPolicy(open_s=settings.pairing_open_s, answer_s=settings.pairing_answer_s),
         name=settings.advertise_name,
+        connection_interval_ms=settings.connection_interval_ms or None,
         on_status=lambda status: events.write("link_status", status=status),
         on_pairing=_warn,
     )

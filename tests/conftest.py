@@ -18,6 +18,7 @@ REALTIME: Final = (
     "tests/glasses/test_glasses_pairing.py",
     "tests/glasses/test_peripheral.py",
     "tests/glasses/test_stabiliser_process.py",
+    "tests/glasses/test_tuning.py",
     "tests/phone/test_central.py",
     "tests/phone/test_phone_pairing.py",
     "tests/phone/test_phone_serve.py",

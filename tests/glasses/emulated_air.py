@@ -9,7 +9,15 @@ from bumble.controller import Controller
 from bumble.core import UUID, AdvertisingData
 from bumble.device import Advertisement, Connection, Device, Peer
 from bumble.gatt_client import CharacteristicProxy
-from bumble.hci import HCI_CONNECTION_TIMEOUT_ERROR, Address
+from bumble.hci import (
+    HCI_COMMAND_STATUS_PENDING,
+    HCI_CONNECTION_TIMEOUT_ERROR,
+    HCI_SUCCESS,
+    Address,
+    HCI_LE_PHY_Update_Complete_Event,
+    HCI_LE_Set_PHY_Command,
+    Phy,
+)
 from bumble.host import Host
 from bumble.keys import MemoryKeyStore, PairingKeys
 from bumble.link import LocalLink
@@ -50,6 +58,21 @@ class FastClock:
         await asyncio.sleep(seconds / self.SPEED)
 
 
+class GlassesController(Controller):
+    """Bumble's controller says that it can set PHYs, and then does not answer."""
+
+    def on_hci_le_set_phy_command(self, command: HCI_LE_Set_PHY_Command) -> None:
+        self._send_hci_command_status(HCI_COMMAND_STATUS_PENDING, command.op_code)
+        self.send_hci_packet(
+            HCI_LE_PHY_Update_Complete_Event(
+                status=HCI_SUCCESS,
+                connection_handle=command.connection_handle,
+                tx_phy=Phy.LE_2M,
+                rx_phy=Phy.LE_2M,
+            )
+        )
+
+
 class Socket(asyncio.Protocol):
     """The glasses' controller behind one accepted connection."""
 
@@ -60,7 +83,7 @@ class Socket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self.controller = Controller(
+        self.controller = GlassesController(
             "glasses",
             host_source=self.source,
             host_sink=StreamPacketSink(transport),

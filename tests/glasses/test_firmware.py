@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 from signboards import Wall, WallDetector, frame_of, lines_of, shift
 
+from glasses.banner import Banner, Pairing
 from glasses.camera import Frame, StillSource
+from glasses.faces import Fonts
 from glasses.finder import Finder
 from glasses.firmware import Firmware, Summary
 from glasses.recorder import Sink
@@ -117,6 +120,7 @@ class World:
         self.detector = WallDetector()
         self.sinks: list[Callable[[], Sink]] = [lambda: self.gallery]
         self.strips_folder: Path | None = None
+        self.pairing: Callable[[], Pairing | None] = lambda: None
         self.phone: Phone
 
     def still(self, picture: ImageBgr) -> StillSource:
@@ -141,6 +145,7 @@ class World:
             clock=CLOCK,
             events=events,
             strips_folder=self.strips_folder,
+            pairing=self.pairing,
         )
         self.phone = Phone(self.phone_link, answer)
         phone = asyncio.create_task(self.phone.run())
@@ -408,6 +413,55 @@ async def test_a_strips_folder_that_cannot_be_written_ends_the_run(wall: Wall, t
         world.strips_folder = tmp_path / "missing"
         with pytest.raises(StorageError, match="cannot write the strip"):
             await world.run(world.still(wall.picture), _kept)
+
+
+def _with_banner(picture: ImageBgr, pairing: Pairing) -> ImageBgr:
+    image = picture.copy()
+    Banner(Fonts()).draw(image, pairing)
+    return image
+
+
+async def test_the_number_to_compare_is_in_every_picture_until_it_is_answered(wall: Wall, tmp_path: Path) -> None:
+    source = FilmSource(wall, [shift(0, 0)] * 40, hold_at=99)
+    asked = [Pairing(), Pairing("048215"), Pairing("048215")]
+    unanswered = asked.copy()
+    async with _world(tmp_path) as world:
+        world.pairing = lambda: unanswered.pop(0) if unanswered else None
+        await world.run(source, _kept)
+    pictures = world.gallery.pictures
+    assert len(pictures) > len(asked)
+    for picture, pairing in zip(pictures, asked, strict=False):
+        assert (picture == _with_banner(wall.picture, pairing)).all()
+    for picture in pictures[len(asked) :]:
+        assert (picture == wall.picture).all()
+
+
+async def test_a_still_shows_the_number_and_is_kept_without_it(wall: Wall, tmp_path: Path) -> None:
+    async with _world(tmp_path) as world:
+        world.pairing = lambda: Pairing("048215")
+        await world.run(world.still(wall.picture), _kept)
+    assert (world.gallery.pictures[0] == _with_banner(wall.picture, Pairing("048215"))).all()
+    assert (world.gallery.pictures[-1] == wall.picture).all()
+
+
+async def test_a_still_is_drawn_anew_when_the_number_comes_and_goes(wall: Wall, tmp_path: Path) -> None:
+    async def silence(strip: types_pb2.Strip) -> list[types_pb2.Reading]:
+        return []
+
+    async with _world(tmp_path) as world:
+        world.detector = WallDetector(lines_of(wall.quads[1]))
+        unanswered = [Pairing()] * 5 + [Pairing("048215")] * 5
+        world.pairing = lambda: unanswered.pop(0) if unanswered else None
+        await world.run(world.still(wall.picture), silence, answer_timeout_s=0.5)
+    kinds = [_banner_in(picture) for picture in world.gallery.pictures]
+    assert [kind for kind, _ in itertools.groupby(kinds)] == [Pairing(), Pairing("048215"), None]
+
+
+def _banner_in(picture: ImageBgr) -> Pairing | None:
+    for pairing in (Pairing(), Pairing("048215")):
+        if (picture == _with_banner(picture, pairing)).all():
+            return pairing
+    return None
 
 
 async def test_signs_are_found_by_the_real_detector(wall: Wall, tmp_path: Path, pack_store: Any) -> None:
