@@ -12,8 +12,9 @@ from bleak.backends.device import BLEDevice
 from bleak.exc import BleakDBusError
 
 from shared.wire import gatt
-from simulations import pairing_matrix
-from simulations.pairing_matrix import CLOCK, EVENT_S, ROWS, stage
+from simulations.pairing_matrix import ROWS
+from simulations.pairing_stage import CLOCK, EVENT_S, stage
+from simulations.radio import RadioProcesses
 from simulations.radio.processes import phone_address
 from simulations.results import read_events
 
@@ -138,7 +139,7 @@ async def run(program: str, *arguments: str, environment: dict[str, str]) -> tup
 
 async def test_two_commands_and_a_button_pair_glasses_and_phone(tmp_path: Path) -> None:
     """As processes, with nothing but their command lines between them."""
-    async with pairing_matrix.RadioProcesses(bonded=False) as radio:
+    async with RadioProcesses(bonded=False) as radio:
         environment = {
             **radio.phone_environment(),
             "WAYWORD_GLASSES_BONDS": str(tmp_path / "bonds.json"),

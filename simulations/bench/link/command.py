@@ -23,6 +23,7 @@ from shared.models.packs import PackStore, default_store_root
 from simulations import pairing_matrix
 from simulations.bench.link import goodput, path, prediction, tables
 from simulations.bench.link.goodput import LinkFigures
+from simulations.pairing_stage import Row
 from simulations.radio import LinkProfile
 from simulations.radio.profile import PROFILE_HELP
 from simulations.radio.stack import RadioStack
@@ -159,8 +160,8 @@ def _pairing(report: dict[str, Any]) -> None:
     _show("Every way pairing can end", tables.pairing(rows))
 
 
-async def _play(play: Any) -> pairing_matrix.Row:
-    row: pairing_matrix.Row = await play()
+async def _play(play: Any) -> Row:
+    row: Row = await play()
     return row
 
 
