@@ -51,15 +51,16 @@ class RoundTrip:
 
 
 class DelayWindow:
-    """Bulk fragments in flight, held so that they queue for about one connection interval and no longer.
+    """Bulk fragments in flight, held so that they queue for about half a connection interval and no longer.
 
     A control frame waits behind the bulk that the radio has already been given. A fixed window that fills a fast link
     makes it wait five intervals on a slow one, so the window follows the queueing delay as in LEDBAT (RFC 6817): it
     grows while the round trip is near the shortest one seen lately and shrinks when it exceeds that by `TARGET_S`, or
-    by half of it (one interval of the usual two) on a link with longer intervals.
+    by a quarter of it (half an interval of the usual two) on a link with longer intervals. With less, the link is not
+    filled: acknowledgements come once an interval.
     """
 
-    TARGET_S: Final = 0.020
+    TARGET_S: Final = 0.010
     MINIMUM: Final = 3
     """Fewer would leave the receiver waiting for its acknowledgement timer."""
     _START: Final = 6.0
@@ -84,7 +85,7 @@ class DelayWindow:
             self._shortest, self._recent, self._turned_at = self._recent, None, now
         self._recent = seconds if self._recent is None else min(self._recent, seconds)
         base = self._recent if self._shortest is None else min(self._shortest, self._recent)
-        target = max(self.TARGET_S, 0.5 * base)
+        target = max(self.TARGET_S, 0.25 * base)
         off_target = (target - (seconds - base)) / target
         # Until a queue is first felt the window grows by what was acknowledged, so doubles in a round trip.
         self._starting = self._starting and off_target > 0.5

@@ -116,6 +116,16 @@ class EmulatedController(LinkProcedures):
         self._active_scan = any(command.scan_types)
         return super().on_hci_le_set_extended_scan_parameters_command(command)
 
+    def on_hci_disconnect_command(self, command: hci.HCI_Disconnect_Command) -> None:
+        """Core 5.4, Vol 4, Part E, 7.1.6: the peer is told the host's reason, and the host that it was the host."""
+        connection = self.find_le_connection_by_handle(command.connection_handle)
+        if connection is None:
+            super().on_hci_disconnect_command(command)
+            return
+        self._send_hci_command_status(hci.HCI_COMMAND_STATUS_PENDING, command.op_code)
+        connection.send_ll_control_pdu(ll.TerminateInd(command.reason))
+        self.on_le_disconnected(connection, hci.HCI_ErrorCode.CONNECTION_TERMINATED_BY_LOCAL_HOST_ERROR)
+
     def on_hci_acl_data_packet(self, packet: hci.HCI_AclDataPacket) -> None:
         connection = self.find_le_connection_by_handle(packet.connection_handle)
         if connection is None:

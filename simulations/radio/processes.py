@@ -141,6 +141,8 @@ class RadioProcesses:
         bonded: whether the glasses and the phone are bonded already, as after a pairing long ago; else each begins with
             no bonds. Bonds last as long as the context, over `restart_bluez` too.
         late_mtu_s: seconds from resolved services to the ATT MTU exchange; 0: it comes before them, as it mostly does.
+        disconnect_s: how long the façade keeps the link when asked to disconnect; see `bluez.delays.Delays`.
+        busy_s: how long it then refuses to connect. (Neither changes bluetoothd, which has its own times.)
         log_folder: where the children's logs are kept; None: with the temporary files, gone at the end.
         trace: file for the events of the air's link layer, one JSON line each, as `AirTrace` describes; None: none.
 
@@ -154,12 +156,14 @@ class RadioProcesses:
         *,
         bonded: bool = True,
         late_mtu_s: float = 0.0,
+        disconnect_s: float = 0.0,
+        busy_s: float = 0.0,
         log_folder: Path | None = None,
         trace: Path | None = None,
     ) -> None:
         self._profile = profile or LinkProfile()
         self._bonded = bonded
-        self._late_mtu_s = late_mtu_s
+        self._delays = [f"--late-mtu={late_mtu_s}", f"--disconnect={disconnect_s}", f"--busy={busy_s}"]
         self._log_folder = log_folder
         self._trace = trace
         self._stack = RadioStack.configured()
@@ -316,7 +320,7 @@ class RadioProcesses:
             return
         hci = self.phone_hci
         options = [f"--hci={hci}", f"--bus={self._dbus_address}", f"--keys={self.phone_bonds}"]
-        self._spawn("bluez", ["simulations.radio.bluez", *options, f"--late-mtu={self._late_mtu_s}"])
+        self._spawn("bluez", ["simulations.radio.bluez", *options, *self._delays])
         self._ready("bluez")
 
     def _ready(self, name: str) -> dict[str, list[int]]:

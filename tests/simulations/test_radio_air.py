@@ -107,6 +107,24 @@ def test_a_host_does_not_learn_of_the_end_before_it_has_what_arrived_earlier() -
 # Outages ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("end", ["central", "peripheral"])
+def test_who_ends_a_connection_is_told_that_it_did_and_the_other_the_reason_it_gave(end: str) -> None:
+    async def scenario() -> None:
+        world = await World.connected("40kBps/30ms")
+        ends = {
+            "central": (world.to_peripheral, world.at_central),
+            "peripheral": (world.to_central, world.at_peripheral),
+        }
+        connection, own = ends.pop(end)
+        [(_, other)] = ends.values()
+        await connection.disconnect(hci.HCI_REMOTE_DEVICE_TERMINATED_CONNECTION_DUE_TO_POWER_OFF_ERROR)
+        await other.until(reasons=1)
+        assert own.reasons == [hci.HCI_CONNECTION_TERMINATED_BY_LOCAL_HOST_ERROR]
+        assert other.reasons == [hci.HCI_REMOTE_DEVICE_TERMINATED_CONNECTION_DUE_TO_POWER_OFF_ERROR]
+
+    under_virtual_time(scenario())
+
+
 def test_a_planned_outage_shorter_than_the_supervision_timeout_delays_and_loses_nothing(tmp_path: Path) -> None:
     async def scenario() -> None:
         world = await World.connected("40kBps/30ms,out=900ms@100ms", trace=tmp_path / "trace")

@@ -7,13 +7,14 @@ import socket
 import struct
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 import radio_peripheral as peripheral
 from bleak import BleakClient
 from bus_caller import ADAPTER, DEVICE, PROPERTIES, Caller, caller_on, path_of
-from dbus_fast import Message, MessageType, Variant
+from dbus_fast import MessageType, Variant
 from radio_helpers import PeripheralProcess, close_bleak, find
 
 from glasses.bonds import BondStore
@@ -21,7 +22,8 @@ from glasses.peripheral import PeripheralLink
 from phone.central import CentralLink
 from shared.clock import SystemClock
 from shared.link import Lane
-from simulations.radio import RadioProcesses
+from simulations.radio import LinkProfile, RadioProcesses
+from simulations.radio.bluez.writes import HEADER_BYTES, MAX_QUEUED_BYTES, WriteQueue
 
 PATH = path_of(peripheral.ADDRESS)
 CHARACTERISTIC = "org.bluez.GattCharacteristic1"
@@ -162,8 +164,7 @@ async def test_notifications_of_one_client_outlive_those_of_another(radio: Radio
     async with caller_on(radio.dbus_address) as other:
         for client in (caller, other):
             await client.call(path, CHARACTERISTIC, "StartNotify")
-        again = await caller.error(path, CHARACTERISTIC, "StartNotify")
-        assert again == ("org.bluez.Error.InProgress", "Already notifying")
+        await caller.call(path, CHARACTERISTIC, "StartNotify")  # again: it is one session still
     await write(caller, path, b"still")
     await caller.until_changed(path, "Value", b"still")
     await caller.call(path, CHARACTERISTIC, "StopNotify")
@@ -172,6 +173,74 @@ async def test_notifications_of_one_client_outlive_those_of_another(radio: Radio
     assert stopped == ("org.bluez.Error.Failed", "No notify session started")
     offset = await caller.error(path, CHARACTERISTIC, "WriteValue", "aya{sv}", b"x", {"offset": Variant("q", 3)})
     assert offset == ("org.bluez.Error.InvalidArguments", "Invalid offset")
+
+
+@pytest.mark.usefixtures("connected")
+async def test_a_write_of_no_stated_kind_goes_by_the_properties_and_a_command_goes_anyway(caller: Caller) -> None:
+    path = await caller.characteristic(PATH, peripheral.NAME)
+    unsupported = ("org.bluez.Error.NotSupported", "Operation is not supported")
+    assert await caller.error(path, CHARACTERISTIC, "WriteValue", "aya{sv}", b"x", {}) == unsupported
+    request = {"type": Variant("s", "request")}
+    assert await caller.error(path, CHARACTERISTIC, "WriteValue", "aya{sv}", b"x", request) == unsupported
+    await write(caller, path, b"x")
+    assert bytes(await caller.call(path, CHARACTERISTIC, "ReadValue", "a{sv}", {})) == b"x"
+
+
+# Writes without response ----------------------------------------------------------------------------------------------
+
+
+class FakeController:
+    """Takes packets when a test lets it."""
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self._free = asyncio.Semaphore(0)
+
+    async def room(self) -> None:
+        await self._free.acquire()
+
+    def take(self, packets: int) -> None:
+        for _ in range(packets):
+            self._free.release()
+
+    async def send(self, number: int) -> None:
+        self.sent.append(number)
+
+
+async def settled(tasks: list[asyncio.Task[None]]) -> list[bool]:
+    """Which tasks are done when all have done what they can."""
+    for _ in range(3 * len(tasks)):
+        await asyncio.sleep(0)
+    return [task.done() for task in tasks]
+
+
+async def test_64_kib_wait_for_a_device_and_further_writes_until_there_is_room() -> None:
+    controller = FakeController()
+    queue = WriteQueue(controller.room)
+    length = 1017  # with its headers, 1 KiB
+    tasks = [asyncio.create_task(queue.put(partial(controller.send, number), length)) for number in range(70)]
+    assert await settled(tasks) == [True] * 64 + [False] * 6
+    assert controller.sent == []
+    controller.take(2)
+    assert await settled(tasks) == [True] * 66 + [False] * 4
+    controller.take(68)
+    assert all(await settled(tasks))
+    assert controller.sent == list(range(70))
+    queue.close()
+
+
+async def test_a_request_waits_for_the_writes_before_it_and_for_no_others() -> None:
+    controller = FakeController()
+    queue = WriteQueue(controller.room)
+    await asyncio.wait_for(queue.turn(), 1)  # nothing is before it
+    await queue.put(partial(controller.send, 0), 5)
+    turn = asyncio.create_task(queue.turn())
+    assert await settled([turn]) == [False]
+    await queue.put(partial(controller.send, 1), 5)
+    controller.take(1)
+    assert await settled([turn]) == [True]
+    assert controller.sent == [0]
+    queue.close()
 
 
 # Sockets instead of calls ---------------------------------------------------------------------------------------------
@@ -248,7 +317,7 @@ async def test_acquired_sockets_end_with_the_connection(caller: Caller) -> None:
 
 
 @pytest.mark.usefixtures("connected")
-async def test_a_socket_takes_values_no_faster_than_the_link_and_all_of_them(caller: Caller) -> None:
+async def test_a_socket_takes_values_as_long_as_the_queue_has_room_and_loses_none(caller: Caller) -> None:
     path = await caller.characteristic(PATH, peripheral.SINK)
     digest = await caller.characteristic(PATH, peripheral.DIGEST)
     written, _ = await acquire(caller, path, "AcquireWrite")
@@ -318,18 +387,21 @@ async def test_a_pending_call_fails_at_once_when_the_connection_ends(
         radio.restore_air()
 
 
-async def test_writes_that_wait_for_the_link_fail_at_once_when_the_connection_ends(
+async def test_writes_that_wait_for_room_fail_at_once_when_the_connection_ends(
     radio: RadioProcesses, caller: Caller, connected: PeripheralProcess
 ) -> None:
     path = await caller.characteristic(PATH, peripheral.SINK)
-    arguments = (path, CHARACTERISTIC, "WriteValue", "aya{sv}", b"x", {"type": Variant("s", "command")})
-    radio.cut_air()
+    value, options = bytes(peripheral.CHUNK), {"type": Variant("s", "command")}
+    writing = partial(caller.reply, path, CHARACTERISTIC, "WriteValue", "aya{sv}", value, options)
+    radio.set_profile(LinkProfile.parse("1kBps/30ms"))
     try:
-        replies: list[asyncio.Task[Message]] = []
-        for _ in range(3):  # the first ones fill the controller's buffers
-            group = [asyncio.create_task(caller.reply(*arguments)) for _ in range(40)]
-            replies += group
-            await asyncio.wait(group, timeout=0.05)
+        for _ in range(MAX_QUEUED_BYTES // (peripheral.CHUNK + HEADER_BYTES)):
+            assert (await writing()).message_type is MessageType.METHOD_RETURN
+        # More than the controller takes, and carries meanwhile.
+        replies = [asyncio.create_task(writing()) for _ in range(40)]
+        assert await caller.property(PATH, "Connected") is True  # a later call that has been answered
+        assert not replies[-1].done()
+        radio.cut_air()
         await caller.until_changed(PATH, "Connected", False)
         _, waiting = await asyncio.wait(replies, timeout=1)
         assert waiting == set()
@@ -337,6 +409,7 @@ async def test_writes_that_wait_for_the_link_fail_at_once_when_the_connection_en
         assert (last.error_name, last.body[0]) == GONE
     finally:
         radio.restore_air()
+        radio.set_profile(LinkProfile())
 
 
 async def test_connect_fails_at_once_when_the_device_is_removed(radio: RadioProcesses, caller: Caller) -> None:
@@ -346,6 +419,31 @@ async def test_connect_fails_at_once_when_the_device_is_removed(radio: RadioProc
     await caller.property(PATH, "Connected")  # a later call that has been answered: the attempt is under way
     await caller.call(ADAPTER, "org.bluez.Adapter1", "RemoveDevice", "o", PATH)
     assert await connecting == ("org.bluez.Error.Failed", "le-connection-canceled")
+
+
+# What bluetoothd takes its time for -----------------------------------------------------------------------------------
+
+
+async def test_a_disconnection_can_take_its_time_and_leave_the_device_busy_for_a_while() -> None:
+    async with (
+        RadioProcesses(bonded=False, disconnect_s=0.3, busy_s=1) as radio,
+        caller_on(radio.dbus_address) as caller,
+    ):
+        with PeripheralProcess(radio.glasses_hci):
+            await caller.found(PATH)
+            await caller.connected(PATH)
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            disconnecting = asyncio.create_task(caller.call(PATH, DEVICE, "Disconnect"))
+            assert await caller.property(PATH, "Connected") is True
+            await disconnecting
+            assert 0.3 <= loop.time() - started < 2
+            busy = await caller.error(PATH, DEVICE, "Connect")
+            assert busy == ("org.bluez.Error.Failed", "Input/output error")
+            async with asyncio.timeout(5):
+                while (reply := await caller.reply(PATH, DEVICE, "Connect", "")).error_name is not None:
+                    assert (reply.error_name, reply.body[0]) == busy
+            assert loop.time() - started >= 1
 
 
 # The MTU that comes late ----------------------------------------------------------------------------------------------

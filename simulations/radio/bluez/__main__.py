@@ -12,6 +12,7 @@ from typing import Final
 
 from shared import cli
 from shared.errors import RadioError
+from simulations.radio.bluez.delays import Delays
 from simulations.radio.bluez.host import open_host
 from simulations.radio.bluez.service import BluezService, connect_bus
 from simulations.radio.bonding import PHONE_ADDRESS
@@ -20,7 +21,7 @@ from simulations.radio.child import announce_ready, until_parent_leaves
 GOODBYE_S: Final = 2.0
 
 
-async def serve(hci: str, bus_address: str, address: str, *, keys: Path | None, late_mtu_s: float) -> None:
+async def serve(hci: str, bus_address: str, address: str, *, keys: Path | None, delays: Delays) -> None:
     """Serve until the parent leaves.
 
     Raises:
@@ -29,7 +30,7 @@ async def serve(hci: str, bus_address: str, address: str, *, keys: Path | None, 
     async with open_host(hci, address, keys) as host:
         bus = await connect_bus(bus_address)
         try:
-            service = BluezService(bus, host, late_mtu_s=late_mtu_s)
+            service = BluezService(bus, host, delays)
             await service.start()
             announce_ready(name="org.bluez", address=address)
             leaving = asyncio.ensure_future(until_parent_leaves())
@@ -64,9 +65,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="SECONDS",
         help="put the ATT MTU exchange off until this long after the services are resolved",
     )
+    parser.add_argument(
+        "--disconnect",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="keep the link for so long when asked to disconnect (bluetoothd: 2; default 0)",
+    )
+    parser.add_argument(
+        "--busy",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="refuse to connect for so long after a disconnection of our own (bluetoothd: 0.01; default 0)",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    asyncio.run(serve(options.hci, options.bus, options.address, keys=options.keys, late_mtu_s=options.late_mtu))
+    delays = Delays(late_mtu_s=options.late_mtu, disconnect_s=options.disconnect, busy_s=options.busy)
+    asyncio.run(serve(options.hci, options.bus, options.address, keys=options.keys, delays=delays))
     return 0
 
 

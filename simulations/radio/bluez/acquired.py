@@ -2,7 +2,7 @@
 
 As bluetoothd does it (src/gatt-client.c): one packet of a SOCK_SEQPACKET pair is one value, and either end closes to
 give the characteristic up. What waits is bounded by the kernel's socket buffer: values for the client that it does not
-fetch are dropped, as there; values from the client are fetched no faster than the link takes them.
+fetch are dropped, as there; values from the client are fetched as long as the device's queue has room for them.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from bumble.hci import Address
 from dbus_fast import Variant
 
 from simulations.radio.bluez.agents import AgentManager
+from simulations.radio.bluez.delays import Delays
 from simulations.radio.bluez.device import DEVICE, RemoteDevice
 from simulations.radio.bluez.errors import does_not_exist, failed, in_progress, invalid_arguments
 from simulations.radio.bluez.host import Host, advertised_uuids, uuid_text
@@ -81,7 +82,7 @@ class DiscoveryFilter:
 class Adapter(Node):
     """/org/bluez/hci0."""
 
-    def __init__(self, host: Host, tree: ObjectTree, agents: AgentManager, *, late_mtu_s: float) -> None:
+    def __init__(self, host: Host, tree: ObjectTree, agents: AgentManager, delays: Delays) -> None:
         address = host.device.random_address.to_string(False)
         super().__init__(
             ADAPTER_PATH,
@@ -106,7 +107,7 @@ class Adapter(Node):
         self._host = host
         self._tree = tree
         self._agents = agents
-        self._late_mtu_s = late_mtu_s
+        self._delays = delays
         self._filters: dict[str, DiscoveryFilter] = {}
         self._sessions: set[str] = set()
         self._scan_lock = asyncio.Lock()
@@ -140,7 +141,7 @@ class Adapter(Node):
             self._tree,
             self._agents,
             dialling=self._dialling,
-            late_mtu_s=self._late_mtu_s,
+            delays=self._delays,
         )
         self.devices[path] = device
         self._tree.add(device)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from bumble import core, hci
 from bumble.device import Connection, ConnectionParametersPreferences
@@ -15,11 +14,11 @@ from dbus_fast import Variant
 
 from simulations.radio.bluez.agents import AgentManager
 from simulations.radio.bluez.bonds import Known
+from simulations.radio.bluez.delays import Delays
 from simulations.radio.bluez.errors import (
     BluezError,
     connection_gone,
     failed,
-    from_bumble,
     from_connection_failure,
     from_disconnection,
     in_progress,
@@ -27,6 +26,7 @@ from simulations.radio.bluez.errors import (
 )
 from simulations.radio.bluez.host import Host
 from simulations.radio.bluez.objects import Call, Node, ObjectTree, Properties, Reply
+from simulations.radio.bluez.operations import Operations, dispose
 from simulations.radio.bluez.pairing import KeyMissing, Security
 from simulations.radio.bluez.services import Services
 
@@ -37,14 +37,8 @@ CONNECT_S: Final = 20.0
 """A connection attempt ends after this time, like the kernel's (net/bluetooth: HCI_LE_CONN_TIMEOUT)."""
 CANCEL_AGAIN_S: Final = 0.05
 DISCONNECT_S: Final = 5.0
-OPERATION_S: Final = 30.0
-"""ATT transaction timeout (Core, Vol 3, Part F, 3.3.3)."""
 SUPERVISION_MS: Final = 420
 """BlueZ's default supervision timeout (main.conf: LE/ConnectionSupervisionTimeout, 42 units of 10 ms)."""
-MAX_PENDING: Final = 64
-"""GATT operations one device may have waiting; more are told to come back (InProgress)."""
-
-Result = TypeVar("Result")
 
 
 class RemoteDevice(Node):
@@ -58,7 +52,7 @@ class RemoteDevice(Node):
         tree: where its objects are exported.
         agents: who is asked when it pairs.
         dialling: held while a connection is being made; a controller makes one at a time.
-        late_mtu_s: seconds from resolved services to the ATT MTU exchange; 0: it comes first.
+        delays: what takes its time.
     """
 
     def __init__(
@@ -71,7 +65,7 @@ class RemoteDevice(Node):
         agents: AgentManager,
         *,
         dialling: asyncio.Lock,
-        late_mtu_s: float,
+        delays: Delays,
     ) -> None:
         text = address.to_string(False)
         bonded = Variant("b", host.bonds.keys(address) is not None)
@@ -103,10 +97,11 @@ class RemoteDevice(Node):
         self._attempt: asyncio.Task[Connection] | None = None
         self.connection: Connection | None = None
         self.gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._pending = 0
         self._users: set[str] = set()
-        self.write_order = asyncio.Lock()
-        self.services = Services(self, tree, late_mtu_s=late_mtu_s)
+        self._delays = delays
+        self._busy_until = 0.0
+        self._operations: Operations | None = None
+        self.services = Services(self, tree, late_mtu_s=delays.late_mtu_s)
         self.security = Security(self, host, agents)
         self.offer(DEVICE, "Connect", "", self._connect)
         self.offer(DEVICE, "Disconnect", "", self._disconnect)
@@ -183,6 +178,8 @@ class RemoteDevice(Node):
             raise in_progress("Operation already in progress")
         if self.connection is not None:
             return
+        if asyncio.get_running_loop().time() < self._busy_until:
+            raise failed("Input/output error")  # EBUSY, by way of the socket's error
         self._connecting = True
         self._abandoned = False
         try:
@@ -236,6 +233,7 @@ class RemoteDevice(Node):
     def _adopt(self, connection: Connection) -> None:
         self.connection = connection
         self.gone = asyncio.get_running_loop().create_future()
+        self._operations = Operations(self.gone, self._host.room)
         connection.once(Connection.EVENT_DISCONNECTION, self._on_disconnection)
         self._host.on_pairing(connection.handle, self.security.configuration)
         self.security.watch(connection)
@@ -248,7 +246,7 @@ class RemoteDevice(Node):
             BluezError: it could not be encrypted, and has ended; as Device1.Connect answers.
         """
         try:
-            await self.transact(self.security.encrypt(connection))
+            await self.operations.transact(self.security.encrypt(connection))
             return
         except (BluezError, KeyMissing) as error:
             logger.info("%s is not encrypted: %s", self.path, error)
@@ -265,6 +263,12 @@ class RemoteDevice(Node):
             self.gone.set_result(reason)
         if self.connection is not None:
             self._host.on_pairing(self.connection.handle, None)
+            self._host.connection_over()
+        if self._operations is not None:
+            self._operations.close()
+            self._operations = None
+        if reason == hci.HCI_CONNECTION_TERMINATED_BY_LOCAL_HOST_ERROR:
+            self._busy_until = asyncio.get_running_loop().time() + self._delays.busy_s
         self.connection = None
         self._users.clear()
         self.services.clear()
@@ -274,6 +278,11 @@ class RemoteDevice(Node):
     async def _disconnect(self, call: Call) -> Reply:
         if not self.in_use:
             raise not_connected()
+        if self.connection is not None and self._delays.disconnect_s:
+            gone = self.gone
+            await asyncio.wait({gone}, timeout=self._delays.disconnect_s)
+            if gone.done():
+                return Reply()  # what there is by now, or is being made, is another connection
         await self.close()
         return Reply()
 
@@ -294,7 +303,7 @@ class RemoteDevice(Node):
         self._abandoned |= self._connecting and reason == hci.HCI_REMOTE_USER_TERMINATED_CONNECTION_ERROR
         ending = asyncio.ensure_future(connection.disconnect(reason))
         await asyncio.wait({gone}, timeout=DISCONNECT_S)
-        await _dispose(ending)
+        await dispose(ending)
         if not gone.done():
             raise failed("the controller does not end the connection")
 
@@ -334,35 +343,16 @@ class RemoteDevice(Node):
         if self.connection is not None:
             self._users.add(client)
 
-    async def room(self) -> None:
-        """Wait until the controller can take another packet."""
-        await self._host.room()
-
-    async def transact(self, operation: Coroutine[Any, Any, Result]) -> Result:
-        """Run a GATT operation; it ends with the connection.
+    @property
+    def operations(self) -> Operations:
+        """GATT operations on the connection.
 
         Raises:
-            BluezError: the operation failed or took too long, the connection ended first, or too many are waiting.
+            BluezError: there is no connection.
         """
-        gone = self.gone
-        if self.connection is None or self._pending >= MAX_PENDING:
-            operation.close()
-            raise connection_gone() if self.connection is None else in_progress()
-        self._pending += 1
-        task = asyncio.create_task(operation)
-        try:
-            watched: set[asyncio.Future[Any]] = {task, gone}
-            await asyncio.wait(watched, timeout=OPERATION_S, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise connection_gone() if gone.done() else from_bumble(TimeoutError())
-            if task.cancelled():  # Bumble cancels what waits for a response when the link goes
-                raise connection_gone()
-            return task.result()
-        except (core.BaseBumbleError, TimeoutError) as error:
-            raise from_bumble(error) from error
-        finally:
-            self._pending -= 1
-            await _dispose(task)
+        if self._operations is None:
+            raise connection_gone()
+        return self._operations
 
     # Clients ------------------------------------------------------------------------------------------
 
@@ -377,12 +367,3 @@ class RemoteDevice(Node):
             await self.close_quietly()
             return
         await self.services.on_client_gone(client)
-
-
-async def _dispose(task: asyncio.Future[Any]) -> None:
-    """Make sure that a task has ended; how it ended no longer matters to anyone."""
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from bumble.gatt_client import CharacteristicProxy, DescriptorProxy
@@ -130,7 +131,7 @@ class Characteristic(Node):
     async def _read(self, call: Call) -> Reply:
         self._device.use(call.sender)
         offset = _offset(call.body[0])
-        value = bytes(await self._device.transact(self._proxy.client.read_value(self._proxy.handle)))
+        value = bytes(await self._device.operations.request(partial(self._proxy.client.read_value, self._proxy.handle)))
         if offset > len(value):
             raise invalid_arguments("Invalid offset")
         # A quirk of bluetoothd that clients see as a notification: a read updates the property.
@@ -149,31 +150,32 @@ class Characteristic(Node):
         if _offset(options):
             raise invalid_arguments("Invalid offset")
         with_response = "write" in self._flags if kind is None else kind.value != "command"
-        if ("write" if with_response else "write-without-response") not in self._flags:
+        if not with_response:
+            # An explicit command is sent whatever the properties say: bluetoothd leaves it to the device to ignore it.
+            if kind is None and "write-without-response" not in self._flags:
+                raise not_supported()
+            await self._command(value)
+            return Reply()
+        if "write" not in self._flags:
             raise not_supported()
-        if with_response and len(value) > MAX_VALUE_BYTES:
+        if len(value) > MAX_VALUE_BYTES:
             raise invalid_arguments("Invalid Length")
-        if not with_response and len(value) > self._att_mtu - WRITE_COMMAND_OVERHEAD:
-            raise failed("Failed to initiate write")
-        await self._device.transact(self._send(value, with_response))
+        write = self._proxy.client.write_value
+        await self._device.operations.request(partial(write, self._proxy.handle, value, with_response=True))
         return Reply()
 
-    async def _send(self, value: bytes, with_response: bool) -> None:
-        # In the order of the calls, and not before the link has room: the caller is not answered until then.
-        async with self._device.write_order:
-            await self._device.room()
-            client, handle = self._proxy.client, self._proxy.handle
-            if not with_response:
-                await client.write_value(handle, value, with_response=False)
-        if with_response:
-            await client.write_value(handle, value, with_response=True)
+    async def _command(self, value: bytes) -> None:
+        if len(value) > self._att_mtu - WRITE_COMMAND_OVERHEAD:
+            raise failed("Failed to initiate write")
+        send = partial(self._proxy.client.write_value, self._proxy.handle, value, with_response=False)
+        await self._device.operations.command(send, len(value))
 
     async def _start_notify(self, call: Call) -> Reply:
         self._device.use(call.sender)
         if not {"notify", "indicate"} & set(self._flags):
             raise not_supported()
         if call.sender in self._listeners:
-            raise in_progress("Already notifying")
+            return Reply()  # it has one session, however often it asks
         await self._notice_closed_reader()
         async with self._subscribing:
             if self._notify_channel is not None:
@@ -185,10 +187,10 @@ class Characteristic(Node):
         return Reply()
 
     async def _subscribe(self) -> None:
-        await self._device.transact(self._proxy.client.subscribe(self._proxy, self._on_value))
+        await self._device.operations.request(partial(self._proxy.client.subscribe, self._proxy, self._on_value))
 
     async def _unsubscribe(self) -> None:
-        await self._device.transact(self._proxy.client.unsubscribe(self._proxy, self._on_value))
+        await self._device.operations.request(partial(self._proxy.client.unsubscribe, self._proxy, self._on_value))
         self._change("Notifying", Variant("b", False))
 
     async def _stop_notify(self, call: Call) -> Reply:
@@ -270,15 +272,10 @@ class Characteristic(Node):
             raise not_permitted("Write acquired")
         if self._device.connection is None:
             raise connection_gone()
-        channel = Channel(call.sender, on_value=self._write_from_socket, on_closed=self._give_up_write)
+        channel = Channel(call.sender, on_value=self._command, on_closed=self._give_up_write)
         self._write_channel = channel
         self._change("WriteAcquired", Variant("b", True))
         return Reply("hq", (0, self._att_mtu), (channel.detach(),))
-
-    async def _write_from_socket(self, value: bytes) -> None:
-        if len(value) > self._att_mtu - WRITE_COMMAND_OVERHEAD:
-            raise failed("Failed to initiate write")
-        await self._device.transact(self._send(value, with_response=False))
 
     def _give_up_write(self) -> None:
         channel, self._write_channel = self._write_channel, None
@@ -330,7 +327,7 @@ class Descriptor(Node):
     async def _read(self, call: Call) -> Reply:
         self._device.use(call.sender)
         offset = _offset(call.body[0])
-        value = bytes(await self._device.transact(self._read_value()))
+        value = bytes(await self._device.operations.request(self._read_value))
         if offset > len(value):
             raise invalid_arguments("Invalid offset")
         self._tree.change(self.path, DESCRIPTOR, {"Value": Variant("ay", value)})
@@ -344,5 +341,6 @@ class Descriptor(Node):
         value = bytes(call.body[0])
         if len(value) > MAX_VALUE_BYTES or _offset(call.body[1]):
             raise invalid_arguments("Invalid Length" if len(value) > MAX_VALUE_BYTES else "Invalid offset")
-        await self._device.transact(self._proxy.client.write_value(self._proxy.handle, value, with_response=True))
+        write = self._proxy.client.write_value
+        await self._device.operations.request(partial(write, self._proxy.handle, value, with_response=True))
         return Reply()

@@ -85,6 +85,10 @@ class Host:
             raise RadioError("a pairing on a connection that nobody knows")
         return configuration()
 
+    def connection_over(self) -> None:
+        """A connection has ended; its packets leave the queue, of which the queue itself tells nobody."""
+        self._flow.set()
+
     async def room(self) -> None:
         """Wait until the controller has a free buffer, so that values do not pile up in the host.
 

@@ -16,6 +16,7 @@ from dbus_fast.errors import DBusFastError
 from shared.errors import RadioError
 from simulations.radio.bluez.adapter import Adapter
 from simulations.radio.bluez.agents import AgentManager
+from simulations.radio.bluez.delays import Delays
 from simulations.radio.bluez.errors import BluezError, failed, from_bumble
 from simulations.radio.bluez.host import Host
 from simulations.radio.bluez.objects import OBJECT_MANAGER, PROPERTIES, Call, Node, ObjectTree, Reply
@@ -35,14 +36,14 @@ class BluezService:
     Args:
         bus: the bus.
         host: the phone's Bluetooth host.
-        late_mtu_s: see `RemoteDevice`.
+        delays: what takes its time; None: nothing does.
     """
 
-    def __init__(self, bus: MessageBus, host: Host, *, late_mtu_s: float = 0.0) -> None:
+    def __init__(self, bus: MessageBus, host: Host, delays: Delays | None = None) -> None:
         self._bus = bus
         self._tree = ObjectTree(self._send)
         self._agents = AgentManager(bus.call, self._send)
-        self._adapter = Adapter(host, self._tree, self._agents, late_mtu_s=late_mtu_s)
+        self._adapter = Adapter(host, self._tree, self._agents, delays or Delays())
         self._calls: set[asyncio.Task[None]] = set()
 
     def _send(self, message: Message) -> None:

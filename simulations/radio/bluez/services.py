@@ -57,8 +57,8 @@ class Services:
         try:
             async with asyncio.timeout(RESOLVE_S):
                 if not self._late_mtu_s:
-                    await device.transact(exchange_mtu(connection))
-                nodes = await device.transact(discover(connection, device, self._tree))
+                    await device.operations.transact(exchange_mtu(connection))
+                nodes = await device.operations.transact(discover(connection, device, self._tree))
         except (BluezError, TimeoutError) as error:
             logger.warning("services of %s cannot be resolved: %s", device.path, error)
             if device.connection is connection:
@@ -79,7 +79,7 @@ class Services:
         await asyncio.sleep(self._late_mtu_s)
         if self._device.connection is connection:
             try:
-                await self._device.transact(exchange_mtu(connection))
+                await self._device.operations.transact(exchange_mtu(connection))
             except BluezError as error:
                 logger.warning("%s: the MTU exchange failed: %s", self._device.path, error)
 

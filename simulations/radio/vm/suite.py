@@ -17,14 +17,10 @@ TESTS: Final = (
 )
 
 _PROCESSES: Final = "about the radio's own processes, whatever stack they are"
-_LINK: Final = "tests/simulations/test_radio_link.py::"
 _PAIRING: Final = "tests/system/test_pairing.py::"
 _FAULTS: Final = "tests/simulations/test_radio_faults.py::"
 
 EXCLUDED: Final[dict[str, str]] = {
-    f"{_LINK}test_a_write_without_response_is_refused_where_the_characteristic_has_none": "bluetoothd sends it",
-    f"{_LINK}test_a_second_subscription_of_one_client_is_refused": "bluetoothd says yes to it",
-    f"{_LINK}test_writes_without_response_are_answered_at_the_pace_of_the_link": "bluetoothd queues them and answers",
     f"{_PAIRING}test_both_sides_say_what_happened[legacy]": "bluetoothd cannot be told to pair so",
     f"{_FAULTS}test_the_air_answers_every_command_and_refuses_what_it_does_not_understand": _PROCESSES,
     f"{_FAULTS}test_everything_ends_with_the_context_but_the_logs_that_were_asked_for": _PROCESSES,
