@@ -23,13 +23,16 @@ from typing import Final
 FIRST_GUARD: Final = 0.3
 """Guard at first, as a share of the interval; `MIN_GUARD`..1 later."""
 MIN_GUARD: Final = 0.2
+MIN_GUARD_S: Final = 0.004
+"""Nor less than this: a timer, and two tasks that wake one another."""
 RESERVE_PACKETS: Final = 3
 """Room for a fragment that straddles the limit, and a control value."""
 FIRST_TARGET: Final = 4
 MAX_TARGET: Final = 64
+_FRAGMENT_PACKETS: Final = 2
 _SLACK_PACKETS: Final = 3  # a fragment is two packets: less left behind than that is no sign of too much
 _WIDEN: Final = 0.1
-_NARROW: Final = 0.003  # so about one event in thirty is missed for want of a guard
+_NARROW: Final = 0.001  # so about one event in a hundred is missed for want of a guard
 _DRIFT: Final = 0.05  # share of a late report that is believed to be the clocks' drift
 _FORGET_INTERVALS: Final = 100.0  # clocks drift: after so many events unseen their time is no longer known
 
@@ -94,9 +97,11 @@ class EventPacer:
             self._full = True
             return math.inf
         next_event = self._next_event(now)
-        if next_event is None or self._interval is None or pending < self.target - RESERVE_PACKETS:
+        # A fragment is always given at once: an event that carries little must not depend on a timer for all of it.
+        early = max(_FRAGMENT_PACKETS, self.target - RESERVE_PACKETS)
+        if next_event is None or self._interval is None or pending < early:
             return now
-        turn = next_event - self._guard * self._interval
+        turn = next_event - max(MIN_GUARD_S, self._guard * self._interval)
         self._reserved = self._reserved or turn > now
         return max(now, turn)
 

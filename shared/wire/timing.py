@@ -51,7 +51,7 @@ class RoundTrip:
 
 
 class DelayWindow:
-    """Bulk fragments in flight, held so that they queue for about half a connection interval and no longer.
+    """Bulk fragments in flight, held so that they queue for about a connection interval and no longer.
 
     A control frame waits behind the bulk that the radio has already been given. A fixed window that fills a fast link
     makes it wait five intervals on a slow one, so the window follows the queueing delay as in LEDBAT (RFC 6817): it
@@ -60,8 +60,8 @@ class DelayWindow:
     filled: acknowledgements come once an interval.
     """
 
-    TARGET_S: Final = 0.010
-    MINIMUM: Final = 3
+    TARGET_S: Final = 0.020
+    MINIMUM: Final = 4
     """Fewer would leave the receiver waiting for its acknowledgement timer."""
     _START: Final = 6.0
     _HISTORY_S: Final = 5.0

@@ -68,7 +68,7 @@ def test_the_link_is_filled_and_control_leaves_early(rate: float, interval: floa
     outcome = play(rate, interval, lateness=lateness, seed=1)
     assert outcome.filled >= 0.93
     if rate * interval >= 4 * PACKET:  # below, an event carries too little to hold any of it back
-        assert statistics.median(outcome.waits) <= 1.05
+        assert statistics.median(outcome.waits) <= 1.1
 
 
 def test_holding_back_is_what_lets_control_leave_early() -> None:

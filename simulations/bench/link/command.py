@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -133,7 +134,7 @@ def _prediction(arguments: argparse.Namespace, report: dict[str, Any]) -> None:
     figures = []
     for name in prediction.SCENARIOS:
         _say(f"prediction: {name}")
-        figures.append(asyncio.run(prediction.measure(name, seconds=3 * arguments.seconds, seed=arguments.seed)))
+        figures.append(asyncio.run(prediction.measure(name, seconds=5 * arguments.seconds, seed=arguments.seed)))
     report["prediction"] = [asdict(one) for one in figures]
     _show("Whether its forecasts hold", tables.prediction(figures))
 
@@ -152,6 +153,8 @@ def _path(profiles: Sequence[LinkProfile], arguments: argparse.Namespace, report
 
 
 def _pairing(report: dict[str, Any]) -> None:
+    for library in ("bumble", "bleak"):  # what they complain of is what the rows are about
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     rows = []
     for name, play in pairing_matrix.ROWS.items():
         _say(f"pairing: {name}")

@@ -1,7 +1,7 @@
 """From a strip handed to the link to its reading shown, in parts, with glasses and phone as processes.
 
 All processes of one machine share the monotonic clock their events are dated by, so moments of two tiers can be
-subtracted.
+subtracted. The pictures are stills, which the glasses draw five times a second: on average half of that is "display".
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ def parts(events: Iterable[Event]) -> dict[str, list[float]]:
     """Milliseconds of each of `PARTS` for every sign of one run of the glasses, and its "strip bytes"."""
     moments: dict[int, dict[str, float]] = defaultdict(dict)
     size: dict[int, float] = {}
+    connected = 0.0
     for event in events:
+        if event["event"] == "link_status" and str(event["status"]).startswith("connected to"):
+            connected = float(event["t"])
         region = event.get("region_id")
         if region is None:
             continue
@@ -104,6 +107,9 @@ def parts(events: Iterable[Event]) -> dict[str, list[float]]:
             size.setdefault(region, float(event["image_bytes"]))
     figures: dict[str, list[float]] = defaultdict(list)
     for region, at in moments.items():
+        if "sign_sent" in at:
+            # The glasses have only just started: what was cut before the phone was there waits for it.
+            at["sign_sent"] = max(at["sign_sent"], connected)
         if all(kind in at for part in PARTS.values() for kind in part):
             for part, (start, end) in PARTS.items():
                 figures[part].append((at[end] - at[start]) * 1e3)
