@@ -181,10 +181,13 @@ class EmulatedController(LinkProcedures):
 
     def on_advertising_pdu(self, pdu: ll.AdvInd | ll.AdvExtInd) -> None:
         if self.le_scan_enable:
-            event_types = hci.HCI_LE_Extended_Advertising_Report_Event.EventType
-            self._report(pdu, event_types.CONNECTABLE_ADVERTISING, pdu.data)
+            # Only the legacy PDUs are both connectable and scannable. Linux joins a scan response to its advertisement
+            # only where both are said to be such, and else drops it when the scan is for a service.
+            kinds = hci.HCI_LE_Extended_Advertising_Report_Event.EventType
+            both = kinds.CONNECTABLE_ADVERTISING | kinds.SCANNABLE_ADVERTISING | kinds.LEGACY_ADVERTISING_PDU_USED
+            self._report(pdu, both, pdu.data)
             if self._active_scan:
-                self._report(pdu, event_types.SCAN_RESPONSE, self._air.scan_response(pdu.advertiser_address))
+                self._report(pdu, both | kinds.SCAN_RESPONSE, self._air.scan_response(pdu.advertiser_address))
         pending = self.pending_le_connection
         if pending is not None and pending.peer_address == pdu.advertiser_address:
             self.create_le_connection(pdu.advertiser_address)

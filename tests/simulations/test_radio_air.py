@@ -260,6 +260,21 @@ def test_a_connection_that_never_reaches_the_peripheral_is_reported_as_such() ->
     under_virtual_time(scenario())
 
 
+def test_advertisements_and_scan_responses_are_reported_as_the_legacy_kind_that_linux_joins() -> None:
+    kinds = hci.HCI_LE_Extended_Advertising_Report_Event.EventType
+    legacy = kinds.CONNECTABLE_ADVERTISING | kinds.SCANNABLE_ADVERTISING | kinds.LEGACY_ADVERTISING_PDU_USED
+
+    async def scenario() -> None:
+        world = World("40kBps/30ms")
+        await world.open()
+        heard: asyncio.Queue[int] = asyncio.Queue()
+        world.central.host.on("advertising_report", lambda report: heard.put_nowait(int(report.event_type)))
+        await world.central.start_scanning(active=True)
+        assert {await heard.get() for _ in range(2)} == {legacy, legacy | kinds.SCAN_RESPONSE}
+
+    under_virtual_time(scenario())
+
+
 def test_a_peripheral_that_loses_power_is_missed_after_the_supervision_timeout() -> None:
     async def scenario() -> None:
         world = await World.connected("40kBps/30ms", supervision_ms=500)
