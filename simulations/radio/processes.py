@@ -37,7 +37,9 @@ MAX_REPLY_BYTES: Final = 4096
 
 def phone_address() -> str:
     """Identity address of the phone on the configured stack, as the glasses know it."""
-    return PHONE_ADDRESS if RadioStack.configured() is RadioStack.FACADE else public_address(1)
+    if RadioStack.configured() is RadioStack.FACADE:
+        return PHONE_ADDRESS
+    return f"{public_address(1)}/P"  # Bumble's mark of a public address
 
 
 class _Child:
