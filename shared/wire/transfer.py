@@ -2,9 +2,10 @@
 
 Rules:
 
-1. A fragment is *new*, *in flight*, *lost* (to be sent again) or *arrived*. Every emission has a number; frames of one
-   connection arrive in order, so when the receiver has a fragment, every fragment of the object that was emitted before
-   it and has not arrived never will (as RACK infers from time, RFC 8985).
+1. A fragment is *new*, *in flight* or *arrived*, or else *lost*, to be sent again. Every emission has a number; frames
+   of one connection arrive in order, so when the receiver has a fragment, every fragment of the object that was emitted
+   before it and has not arrived never will (as RACK infers from time, RFC 8985). What the receiver says it has is
+   believed, also when it had said to have more or less before.
 2. The last fragment stays in flight until DONE, which only the whole object earns.
 3. A transfer that *asks* sends START and nothing else until the receiver has stated its position: after a reconnect, a
    timeout or a refusal for lack of room. Asking costs a round trip; not asking would repeat up to a window.
@@ -89,13 +90,12 @@ class Transfer:
     _announce: bool = True
     _asking: bool = False
     _inline: bool = False
+    _refused: bool = False  # the receiver had no room: nothing is on its way
     _next: int = 0  # the lowest index never sent in this size
     _acked: int = 0  # every fragment below has arrived
     _ahead: set[int] = field(default_factory=set)  # arrived, behind a gap
     _flying: dict[int, Emission] = field(default_factory=dict)
-    _lost: list[int] = field(default_factory=list)  # ascending
     _emissions: int = 0
-    _reached: int = 0  # the lowest index never sent in this size, whatever was restarted since
     _high: int = 0  # payload bytes below have been sent at least once, in whatever size
 
     # State --------------------------------------------------------------------------------------------
@@ -113,7 +113,9 @@ class Transfer:
     @property
     def in_flight(self) -> int:
         """Its share of the lane's window. Asking frees nothing: what may be lost may also be on its way."""
-        return len(self._flying) + (len(self._lost) + 1 if self._asking else 0)
+        if self._asking and not self._refused:
+            return self._next - self.arrived
+        return len(self._flying)
 
     @property
     def awaits(self) -> bool:
@@ -135,9 +137,13 @@ class Transfer:
             return False
         if self._announce:
             return True
+        return not self._asking and self._next_index() is not None
+
+    def _next_index(self) -> int | None:
+        lost = (i for i in range(self._acked, self._next) if i not in self._flying and i not in self._ahead)
         # Further ahead an ACK could not tell of it, and the receiver would not take it.
         reach = min(self._fragments, self._acked + BITMAP_BITS + 1)
-        return not self._asking and (bool(self._lost) or self._next < reach)
+        return next(lost, self._next if self._next < reach else None)
 
     # Beginning, again ---------------------------------------------------------------------------------
 
@@ -146,33 +152,30 @@ class Transfer:
         self._size = fragment_size(max_write)
         self._fragments = max(1, -(-len(self.payload) // self._size))
         self._inline = len(self.payload) <= inline_size(max_write)
+        self._next = 0
         self.restart()
-        self._reached = 0
 
     def restart(self) -> None:
         """The receiver has nothing: send everything, without asking."""
-        self._reached = max(self._reached, self._next)
-        self._next = self._acked = 0
+        self._acked = 0
         self._ahead.clear()
         self._flying.clear()
-        self._lost.clear()
         self._announce = True
-        self._asking = False
+        self._asking = self._refused = False
 
     def ask(self) -> None:
         """What is in flight may be lost: find out what the receiver has before anything is sent again."""
         if self._inline or self._next == 0:
             self.restart()  # asking costs as much as sending
             return
-        self._lost = sorted({*self._lost, *self._flying})
         self._flying.clear()
-        self._announce = True
-        self._asking = True
+        self._announce = self._asking = True
+        self._refused = False
 
     def wait(self, until: float) -> None:
         """The receiver has no room: ask again later, and send nothing before it has."""
         self.restart()
-        self._asking = not self._inline
+        self._asking = self._refused = not self._inline
         self.hold_until = until
 
     def fits(self, max_write: int) -> bool:
@@ -203,7 +206,8 @@ class Transfer:
                 remaining_ms=round(1000 * max(0.0, min(self.deadline - now, MAX_REMAINING_MS / 1000))),
                 payload=self.payload or None if self._inline else None,
             )
-        index = self._lost.pop(0) if self._lost else self._next
+        index = self._next_index()
+        assert index is not None
         self._note(index, now)
         return Data(lane, self.transfer_id, epoch, index, self._fragment(index))
 
@@ -224,45 +228,25 @@ class Transfer:
 
     def plausible(self, ack: Ack) -> bool:
         """Whether an ACK tells only of fragments that were sent."""
-        return self._told(ack) <= max(self._next, self._reached)
-
-    @staticmethod
-    def _told(ack: Ack) -> int:
-        return max(ack.next_index, max(ack.arrived, default=0) + 1 if ack.bitmap else 0)
+        return max(ack.next_index - 1, *ack.arrived, -1) < self._next
 
     def on_ack(self, ack: Ack, now: float) -> Progress | None:
         """Take the receiver's position; `plausible` must hold. None when it tells nothing new."""
         self._asking = False
-        if self._told(ack) > self._next:
-            # A restart was answered by a receiver that had not forgotten: what it lacks of that was sent, and is lost.
-            self._lost = sorted({*self._lost, *range(self._next, self._told(ack))})
-            self._next = self._told(ack)
         last = self._fragments - 1
         position = min(ack.next_index, last)
-        ahead = {index for index in ack.arrived if position <= index < last}
-        # What it had said to have and has no longer, it has forgotten. Believe it.
-        forgotten = set(range(position, self._acked)) | {index for index in self._ahead if index >= position}
-        self._lost = sorted({*self._lost, *(forgotten - ahead - self._flying.keys())})
-        new = (set(range(self._acked, position)) | ahead) - self._ahead - set(range(position, self._acked))
-        self._acked = position
-        self._ahead = ahead
+        ahead = {index for index in ack.arrived if index < last}
+        new = {*range(self._acked, position), *ahead} - self._ahead - set(range(position, self._acked))
+        self._acked, self._ahead = position, ahead
         emissions = [self._flying.pop(index) for index in new if index in self._flying]
-        self._lost = [index for index in self._lost if index >= position and index not in self._ahead]
-        seen = list(emissions)
-        has_last = last in ack.arrived
-        if has_last:
+        newest = max((emission.number for emission in emissions), default=-1)
+        if last in ack.arrived:
             # It stays in flight until DONE, yet its arrival tells which others were lost.
-            if last in self._lost:
-                self._lost.remove(last)
-                self._flying[last] = Emission(-1, now, first=False)
-            seen += [self._flying[last]] if last in self._flying else []
-        newest = max((emission.number for emission in seen), default=-1)
-        overtaken = [index for index, emission in self._flying.items() if emission.number < newest]
-        for index in overtaken:
-            if not (has_last and index == last):
-                del self._flying[index]
-                self._lost.append(index)
-        self._lost.sort()
+            kept = self._flying.pop(last, Emission(-1, now, first=False))
+            newest = max(newest, kept.number)
+        self._flying = {index: emission for index, emission in self._flying.items() if emission.number > newest}
+        if last in ack.arrived:
+            self._flying[last] = kept
         return self._progress(new, emissions, now)
 
     def on_done(self, now: float) -> Progress:
