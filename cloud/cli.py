@@ -7,7 +7,6 @@ import asyncio
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ from shared import cli
 from shared.clock import Clock, SystemClock
 from shared.errors import StorageError, UsageError
 from shared.events import EventLog
+from shared.files import replace_file
 
 PROGRAM: Final = "wayword-cloud"
 INTERRUPTED: Final = 130  # as shells report a process ended by Ctrl-C
@@ -150,9 +150,7 @@ def _announce(settings: CloudSettings, host: str, port: int) -> None:
     if settings.port_file is not None:
         path = settings.port_file
         try:
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-                file.write(f"{port}\n")
-            Path(file.name).replace(path)
+            replace_file(path, f"{port}\n".encode())
         except OSError as error:
             raise StorageError(f"cannot write the port file {path}: {error.strerror}") from error
     shown = f"[{host}]" if ":" in host else host

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +14,7 @@ from bumble.keys import KeyStore, PairingKeys
 
 from shared.clock import Clock
 from shared.errors import BondsDamaged, StorageError
+from shared.files import replace_file
 
 MAX_BONDS: Final = 8
 """Phones remembered; the one paired longest ago makes room."""
@@ -166,7 +164,8 @@ class BondStore(KeyStore):
         async with self._writing:
             document = json.dumps(self._document(), indent=2).encode()
             try:
-                await asyncio.to_thread(_replace, self._path, document)
+                self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                await asyncio.to_thread(replace_file, self._path, document)
             except OSError as error:
                 why = f"cannot write the file of paired phones {self._path}: {error.strerror}"
                 raise StorageError(why, hint="free some space, or set another file with --bonds") from error
@@ -252,24 +251,3 @@ def _depth(content: bytes) -> int:
         elif byte in b"]}":
             depth -= 1
     return deepest
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Put a new file, readable by its owner only, in the place of an old one."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # made with mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):  # the first failure is the one to report
-            Path(name).unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # or the new name could be lost with the power
-    finally:
-        os.close(folder)

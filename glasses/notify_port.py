@@ -12,20 +12,13 @@ from bumble.gatt import Characteristic
 
 from glasses.pacing import MAX_TARGET, EventPacer
 from shared.clock import Clock
-from shared.errors import LinkLost
+from shared.errors import LinkLost, reason_of
 from shared.wire import frames
 from shared.wire.waiting import within
 
 _FULL_CONTROLLER_S: Final = 10.0  # longer than a supervision timeout: the controller has died
 _MAX_PENDING_PACKETS: Final = 2 * MAX_TARGET
 """Packets of any kind in Bumble's unbounded queue and the controller together."""
-
-
-def reason_of(error: BaseException) -> str:
-    """What a Bluetooth failure says of itself, in one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
 
 
 class NotifyPort:

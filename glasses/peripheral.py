@@ -9,11 +9,11 @@ from typing import Final
 from bumble.transport import open_transport
 
 from glasses.bonds import BondStore
-from glasses.notify_port import NotifyPort, reason_of
+from glasses.notify_port import NotifyPort
 from glasses.pairing import PairingMode, PairingPolicy
 from glasses.radio import BUMBLE_FAILURES, POWER_ON_S, Radio
 from shared.clock import Clock
-from shared.errors import LinkUnavailable
+from shared.errors import LinkUnavailable, reason_of
 from shared.wire.driver import DrivenLink, unknown_battery
 from shared.wire.waiting import Backoff, within
 
@@ -205,7 +205,3 @@ class PeripheralLink(DrivenLink):
         if address != self._unknown:
             self._unknown = address
             self.tell_wearer(f"the phone {address} has a key that these glasses have forgotten; pair it again")
-
-    def write_size_changed(self) -> None:
-        """The ATT MTU of the connection changed."""
-        self._writable.set()

@@ -15,11 +15,11 @@ from bumble.keys import PairingKeys
 from bumble.transport.common import Transport
 
 from glasses.bonds import BondStore, is_authenticated
-from glasses.notify_port import NotifyPort, reason_of
+from glasses.notify_port import NotifyPort
 from glasses.pairing import GuardedSession, PairingMode, pairing_config
 from glasses.tuning import tune
 from shared.clock import Clock
-from shared.errors import LinkLost
+from shared.errors import LinkLost, reason_of
 from shared.wire import frames, gatt
 from shared.wire.waiting import Alarm, retrieve, within
 
@@ -56,12 +56,8 @@ class RadioOwner(Protocol):
         """The phone wrote one value."""
         ...
 
-    def write_size_changed(self) -> None:
-        """The ATT MTU of the connection changed."""
-        ...
-
     def room(self) -> None:
-        """The controller takes packets again."""
+        """The controller takes packets again, or larger ones."""
         ...
 
     def report(self, line: str) -> None:
@@ -345,7 +341,7 @@ class Radio:
 
     def _on_att_mtu(self) -> None:
         self._open_port()
-        self._owner.write_size_changed()
+        self._owner.room()
 
     def _is_secure(self) -> bool:
         """Whether the connection is encrypted with an authenticated bond.

@@ -14,9 +14,9 @@ from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError, BleakGATTProtocolErrorCode
 
 from phone.sightings import Sighting, classify, is_bonded
-from phone.write_port import CALL_S, WritePort, reason_of
+from phone.write_port import CALL_S, WritePort
 from shared.clock import Clock
-from shared.errors import BondLost, LinkError, LinkLost, LinkUnavailable, NotPaired
+from shared.errors import BondLost, LinkError, LinkLost, LinkUnavailable, NotPaired, reason_of
 from shared.wire import frames, gatt
 from shared.wire.driver import DrivenLink, unknown_battery
 from shared.wire.waiting import Backoff, within

@@ -16,9 +16,9 @@ from bleak.exc import BleakError
 from phone.agent import DISPLAY_YES_NO, Confirm, PairingAgent
 from phone.bluez import DEVICE, NO_BLUETOOTH_HINT, UNKNOWN_OBJECT, Bluez, BluezError, KnownGlasses
 from phone.sightings import Sighting, classify, is_bonded
-from phone.write_port import CALL_S, reason_of
+from phone.write_port import CALL_S
 from shared.clock import Clock
-from shared.errors import LinkError, LinkUnavailable, NotPaired, PairingFailed, PairingFailure
+from shared.errors import LinkError, LinkUnavailable, NotPaired, PairingFailed, PairingFailure, reason_of
 from shared.wire import gatt
 from shared.wire.waiting import within
 

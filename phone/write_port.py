@@ -9,19 +9,12 @@ from bleak import BleakClient
 from bleak.backends.characteristic import BleakGATTCharacteristic
 
 from shared.clock import Clock
-from shared.errors import LinkError, LinkLost
+from shared.errors import LinkError, LinkLost, reason_of
 from shared.wire import frames
 from shared.wire.waiting import within
 
 CALL_S: Final = 5.0
 """Longest answer of bleak to anything but a connection attempt."""
-
-
-def reason_of(error: BaseException) -> str:
-    """What a Bluetooth failure says of itself, in one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
 
 
 class WritePort:

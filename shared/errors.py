@@ -237,3 +237,10 @@ class RadioError(WaywordError):
     """The emulated radio, or the D-Bus it needs, cannot start."""
 
     exit_code = 9
+
+
+def reason_of(error: BaseException) -> str:
+    """What a failure of the system or of a library says of itself, in one line."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -30,6 +30,7 @@ from typing import Final
 
 from shared.clock import Clock, SystemClock
 from shared.errors import PackCorrupt, PackMissing, PackUnsupported, StorageError, UsageError
+from shared.files import fsync
 from shared.limits import MAX_MANIFEST_BYTES
 from shared.models.manifest import (
     KNOWN_ENCODINGS,
@@ -312,16 +313,16 @@ class PackStore:
                 f"{self.root / name} was put there by hand", hint=f"Move it away, then {_install_hint(name)}"
             )
         for path in staging.iterdir():
-            _fsync(path)
-        _fsync(staging)
+            fsync(path)
+        fsync(staging)
         version = re.sub(r"[^A-Za-z0-9.]", "_", manifest.version)
         final = self._packs / f"{name}-{version}-{secrets.token_hex(4)}"
         staging.rename(final)
-        _fsync(self._packs)
+        fsync(self._packs)
         link = self._staging / f"{name}-{secrets.token_hex(4)}.link"
         link.symlink_to(Path(self._packs.name) / final.name)
         link.replace(self.root / name)
-        _fsync(self.root)
+        fsync(self.root)
 
     def _sweep_packs(self) -> None:
         """Remove pack folders no link points at; call with the lock held."""
@@ -337,14 +338,6 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _install_hint(name: str, verb: str = "run") -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from bumble.keys import JsonKeyStore, PairingKeys
 
-from glasses import bonds as bonds_module
 from glasses.bonds import MAX_BONDS, MAX_FILE_BYTES, BondStore
 from shared.errors import BondsDamaged, StorageError
 
@@ -181,7 +180,7 @@ async def test_a_full_disk_is_reported_and_leaves_the_old_file(tmp_path: Path, m
     def full(_handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(bonds_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     await ours.update(address(2), keys(2))
     await ours.written()
     (report,) = reports

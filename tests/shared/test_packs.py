@@ -271,7 +271,7 @@ def build(folder):
 store = packs.PackStore(root)
 with store.exclusive():
     if moment == "before the swap":
-        packs._fsync = stop
+        packs.fsync = stop
     elif moment == "between rename and link":
         Path.symlink_to = stop
     elif moment == "before the link is replaced":
