@@ -26,6 +26,7 @@ from shared.clock import SystemClock
 from shared.errors import InputError, WaywordError
 from shared.models.packs import PackStore, default_store_root
 from simulations.radio import LinkProfile
+from simulations.radio.profile import PROFILE_HELP
 from simulations.report import percentile
 from simulations.results import SignResult, collect
 from simulations.supervisor import ProcessFailed
@@ -98,7 +99,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description=__doc__,
     )
     parser.add_argument("folder", type=Path, help="folder with photographs and ground_truth.json")
-    parser.add_argument("--link", default="40kBps/30ms", metavar="RATE/INTERVAL", help="default: %(default)s")
+    parser.add_argument(
+        "--link", default="40kBps/30ms", metavar="PROFILE", help=f"{PROFILE_HELP} (default: %(default)s)"
+    )
     parser.add_argument(
         "--recogniser", choices=("auto", "tiny", "small"), default="auto", help="the phone's recogniser"
     )
