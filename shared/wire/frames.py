@@ -40,7 +40,8 @@ MAX_NAME_BYTES: Final = 16
 """A name in HELLO is cut to this many UTF-8 bytes so that HELLO fits `MIN_VALUE_BYTES`."""
 
 _LINK_PACKET_BYTES: Final = 251  # payload of one link-layer packet with Data Length Extension
-_ATT_OVERHEAD_BYTES: Final = 7  # L2CAP header 4 + ATT opcode 1 + attribute handle 2
+ATT_OVERHEAD_BYTES: Final = 7
+"""Before a value on the way to the link layer: L2CAP header 4, ATT opcode 1, attribute handle 2."""
 _HEADER: Final = struct.Struct("<BBHHH")
 _START: Final = struct.Struct("<IIHBI")
 _ACK: Final = struct.Struct("<HI")
@@ -219,13 +220,13 @@ def inline_size(max_write: int) -> int:
 
 def link_packets(value_bytes: int) -> int:
     """Link-layer packets of 251 bytes that a value of so many bytes takes."""
-    return -(-(value_bytes + _ATT_OVERHEAD_BYTES) // _LINK_PACKET_BYTES)
+    return -(-(value_bytes + ATT_OVERHEAD_BYTES) // _LINK_PACKET_BYTES)
 
 
 def _whole_packets(max_write: int) -> int:
     value = min(max_write, MAX_VALUE_BYTES)
-    packets = (value + _ATT_OVERHEAD_BYTES) // _LINK_PACKET_BYTES
-    return packets * _LINK_PACKET_BYTES - _ATT_OVERHEAD_BYTES if packets else value
+    packets = (value + ATT_OVERHEAD_BYTES) // _LINK_PACKET_BYTES
+    return packets * _LINK_PACKET_BYTES - ATT_OVERHEAD_BYTES if packets else value
 
 
 def epoch_tag(epoch: int) -> int:

@@ -12,13 +12,12 @@ from typing import Protocol
 
 from glasses.pacing import EventPacer
 from shared.errors import LinkLost
+from shared.wire import frames
 from simulations.faults.schedule import End, Schedule
 from simulations.radio.conditions import Conditions, Direction, EventClock
 from simulations.radio.delay import DelayLine
 from simulations.radio.lane import Lane
 
-_ACL_OVERHEAD_BYTES = 7  # L2CAP header 4 + ATT opcode 1 + attribute handle 2
-_LINK_PACKET_BYTES = 251
 _DIRECTIONS = {End.GLASSES: Direction.TO_CENTRAL, End.PHONE: Direction.TO_PERIPHERAL}  # of what an end sends
 
 
@@ -162,8 +161,8 @@ class Connection:
             self._ticking = True
             self._event = max(self._event, self._events.passed(self._loop.time()))
             self._loop.call_at(self._events.time_s(self._event + 1), self._on_event)
-        self._lanes[end].push(value, len(value) + _ACL_OVERHEAD_BYTES, event=self._event)
-        self._pending_packets[end] += _packets(value)
+        self._lanes[end].push(value, len(value) + frames.ATT_OVERHEAD_BYTES, event=self._event)
+        self._pending_packets[end] += frames.link_packets(len(value))
 
     def drop(self, end: End) -> None:
         """One side ends it; told to the world once, and not in the middle of the caller's work."""
@@ -209,8 +208,3 @@ class Connection:
             self._air.crossed(self, sender, value)
         if line.due_s is not None:
             self._loop.call_at(line.due_s, self._arrive, sender)
-
-
-def _packets(value: bytes) -> int:
-    """Link-layer packets a value travels in."""
-    return -(-(len(value) + _ACL_OVERHEAD_BYTES) // _LINK_PACKET_BYTES)
