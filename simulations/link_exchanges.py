@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from shared import limits
 from shared.link import Lane
@@ -70,6 +70,13 @@ class Script:
     def __post_init__(self) -> None:
         for side in SIDES:
             self._begin(side, _EPOCHS[side])
+
+    @classmethod
+    def greeted(cls, *, phone_versions: tuple[int, int] = (1, 1), fate: Fate = _arrives) -> Self:
+        """Both sides, connected, once they have said what they have to; `fate` befalls values from the first on."""
+        script = cls(versions={"glasses": (1, 1), "phone": phone_versions}, fate=fate)
+        script.connect()
+        return script
 
     def _begin(self, side: str, epoch: int) -> None:
         oldest, newest = self.versions[side]
@@ -231,24 +238,20 @@ def exchanges() -> Iterable[Exchange]:
 
 
 def _greeting() -> Script:
-    script = Script(versions={"glasses": (1, 1), "phone": (1, 3)})
-    script.fate = _Once("phone", FrameType.HELLO, "lost")
-    script.connect()
+    script = Script.greeted(phone_versions=(1, 3), fate=_Once("phone", FrameType.HELLO, "lost"))
     script.wait(1.0)
     return script
 
 
 def _no_common_version() -> Script:
-    script = Script(versions={"glasses": (1, 1), "phone": (2, 3)})
-    script.connect()
+    script = Script.greeted(phone_versions=(2, 3))
     script.submit("glasses", "word", Lane.CONTROL, 0.25)
     script.wait(0.4)
     return script
 
 
 def _objects_in_start() -> Script:
-    script = Script()
-    script.connect()
+    script = Script.greeted()
     script.submit("glasses", "word", Lane.CONTROL, 2.0)
     script.take("phone")
     script.submit("phone", "empty", Lane.BULK, 2.0)
@@ -256,80 +259,57 @@ def _objects_in_start() -> Script:
     return script
 
 
-def _lost_fragment() -> Script:
-    script = Script()
-    script.connect()
-    script.fate = _Once("glasses", FrameType.DATA, "lost", index=2)
-    script.submit("glasses", "strip", Lane.BULK, 5.0)
-    script.wait(0.5)
+def _arrives_in_spite_of(fate: Fate, name: str, lane: Lane, *, within: float) -> Script:
+    """The glasses send one object, and `within` seconds the phone has it."""
+    script = Script.greeted(fate=fate)
+    script.submit("glasses", name, lane, 5.0)
+    script.wait(within)
     script.take("phone")
     return script
+
+
+def _lost_fragment() -> Script:
+    return _arrives_in_spite_of(_Once("glasses", FrameType.DATA, "lost", index=2), "strip", Lane.BULK, within=0.5)
 
 
 def _lost_done() -> Script:
-    script = Script()
-    script.connect()
-    script.fate = _Once("phone", FrameType.DONE, "lost")
-    script.submit("glasses", "strip", Lane.BULK, 5.0)
-    script.wait(2.0)
-    script.take("phone")
-    return script
+    return _arrives_in_spite_of(_Once("phone", FrameType.DONE, "lost"), "strip", Lane.BULK, within=2.0)
 
 
 def _cut_start() -> Script:
-    script = Script()
-    script.connect()
-    script.fate = _Once("glasses", FrameType.START, _without_object)
-    script.submit("glasses", "word", Lane.CONTROL, 5.0)
-    script.wait(2.5)
-    script.take("phone")
-    return script
+    return _arrives_in_spite_of(_Once("glasses", FrameType.START, _without_object), "word", Lane.CONTROL, within=2.5)
 
 
 def _corrupt() -> Script:
-    script = Script()
+    return _arrives_in_spite_of(_Once("glasses", FrameType.DATA, _flipped, index=1), "strip", Lane.BULK, within=0.5)
+
+
+def _cut_behind_fragment_3(phone_epoch: int = PHONE_EPOCH) -> Script:
+    """The connection is cut during a transfer and comes back; the phone has been restarted if its epoch is another."""
+    script = Script.greeted(fate=lambda side, frame: "lost" if isinstance(frame, Data) and frame.index >= 4 else None)
+    script.submit("glasses", "strip", Lane.BULK, 30.0)
+    script.wait(0.02)
+    script.cut()
+    if phone_epoch != PHONE_EPOCH:
+        script.restart("phone", phone_epoch)
+    script.wait(2.0)
+    script.fate = _arrives
     script.connect()
-    script.fate = _Once("glasses", FrameType.DATA, _flipped, index=1)
-    script.submit("glasses", "strip", Lane.BULK, 5.0)
-    script.wait(0.5)
+    script.wait(0.2)
     script.take("phone")
     return script
 
 
 def _resume() -> Script:
-    script = Script()
-    script.connect()
-    script.fate = lambda side, frame: "lost" if isinstance(frame, Data) and frame.index >= 4 else None
-    script.submit("glasses", "strip", Lane.BULK, 30.0)
-    script.wait(0.02)
-    script.cut()
-    script.wait(2.0)
-    script.fate = _arrives
-    script.connect()
-    script.wait(0.2)
-    script.take("phone")
-    return script
+    return _cut_behind_fragment_3()
 
 
 def _new_epoch() -> Script:
-    script = Script()
-    script.connect()
-    script.fate = lambda side, frame: "lost" if isinstance(frame, Data) and frame.index >= 4 else None
-    script.submit("glasses", "strip", Lane.BULK, 30.0)
-    script.wait(0.02)
-    script.cut()
-    script.restart("phone", PHONE_EPOCH + 2)
-    script.wait(2.0)
-    script.fate = _arrives
-    script.connect()
-    script.wait(0.2)
-    script.take("phone")
-    return script
+    return _cut_behind_fragment_3(PHONE_EPOCH + 2)
 
 
 def _busy() -> Script:
-    script = Script()
-    script.connect()
+    script = Script.greeted()
     for _ in range(limits.MAX_CONCURRENT_TRANSFERS + 1):
         script.submit("glasses", "word", Lane.CONTROL, 10.0)
     for _ in range(limits.MAX_CONCURRENT_TRANSFERS):
@@ -340,18 +320,14 @@ def _busy() -> Script:
 
 
 def _expired() -> Script:
-    script = Script()
-    script.connect()
-    script.fate = lambda side, frame: "lost" if isinstance(frame, Data) and frame.index == 3 else None
+    script = Script.greeted(fate=lambda side, frame: "lost" if isinstance(frame, Data) and frame.index == 3 else None)
     script.submit("glasses", "strip", Lane.BULK, 0.25)
     script.wait(0.3)
     return script
 
 
 def _larger_values() -> Script:
-    script = Script()
-    script.connect()
-    script.fate = lambda side, frame: "lost" if isinstance(frame, Data | Ack) else None
+    script = Script.greeted(fate=lambda side, frame: "lost" if isinstance(frame, Data | Ack) else None)
     script.submit("glasses", "strip", Lane.BULK, 30.0)
     script.fate = _arrives
     script.grow(244)

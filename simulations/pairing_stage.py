@@ -6,9 +6,8 @@ The glasses' own link runs on Bumble; the phone's own pairing and link on unmodi
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,10 +21,10 @@ from phone.pairing import PairingOptions, pair, paired_glasses
 from shared.clock import SystemClock
 from shared.errors import WaywordError
 from simulations.radio import RadioProcesses
+from simulations.radio.bus import as_system_bus
 
 EVENT_S: Final = 20.0
 """Whatever a row waits for happens within this time."""
-BUS: Final = "DBUS_SYSTEM_BUS_ADDRESS"
 CLOCK: Final = SystemClock()
 
 
@@ -167,19 +166,6 @@ async def close_bleak() -> None:
             await asyncio.wait({instance._bus_watcher_task})
 
 
-@contextmanager
-def _bus(address: str) -> Iterator[None]:
-    before = os.environ.get(BUS)
-    os.environ[BUS] = address
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[BUS]
-        else:
-            os.environ[BUS] = before
-
-
 @asynccontextmanager
 async def stage(*, bonded: bool = False, policy: PairingPolicy | None = None) -> AsyncIterator[Stage]:
     """A radio with glasses that run, and a phone.
@@ -188,7 +174,7 @@ async def stage(*, bonded: bool = False, policy: PairingPolicy | None = None) ->
         RadioError: the radio cannot start.
     """
     async with RadioProcesses(bonded=bonded) as radio:
-        with _bus(radio.dbus_address):
+        with as_system_bus(radio.dbus_address):
             play = Stage(radio, policy)
             try:
                 await play.glasses.start()

@@ -18,6 +18,7 @@ from shared.clock import Clock
 from shared.errors import PackMissing, WaywordError
 from shared.models.packs import PackStore, default_store_root
 from simulations.radio import LinkProfile, RadioProcesses
+from simulations.radio.bus import ADDRESS_VARIABLE
 from simulations.results import Event, read_events
 from simulations.supervisor import ProcessFailed, Supervisor, describe
 
@@ -300,7 +301,7 @@ class WaywordSystem:
         assert self._radio is not None
         return {
             **os.environ,
-            "DBUS_SYSTEM_BUS_ADDRESS": self._radio.dbus_address,
+            ADDRESS_VARIABLE: self._radio.dbus_address,
             "WAYWORD_GLASSES_BONDS": str(self._radio.glasses_bonds),
             "WAYWORD_GLASSES_CONTROL": str(self._button),
             "PYTHONUNBUFFERED": "1",

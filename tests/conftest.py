@@ -14,7 +14,7 @@ REALTIME: Final = (
     "tests/simulations/test_radio_",
     "tests/simulations/test_supervisor.py",
     "tests/simulations/test_bench_",
-    "tests/glasses/test_firmware.py",
+    "tests/glasses/test_firmware",
     "tests/glasses/test_glasses_pairing.py",
     "tests/glasses/test_peripheral.py",
     "tests/glasses/test_stabiliser_process.py",

@@ -180,7 +180,7 @@ class Connection:
             values = lane.release(self._conditions, event=self._event)
             if not values:
                 continue
-            self._pending_packets[end] -= sum(map(_packets, values))
+            self._pending_packets[end] -= sum(frames.link_packets(len(value)) for value in values)
             if not self.broken:
                 self._delay(end, values, now + self._conditions.delay_s(self._event, _DIRECTIONS[end]))
             self.ports[end].completed(now)

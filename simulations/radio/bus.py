@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
@@ -11,6 +13,8 @@ from xml.sax.saxutils import escape
 from shared.errors import RadioError
 
 PROGRAM: Final = "dbus-daemon"
+ADDRESS_VARIABLE: Final = "DBUS_SYSTEM_BUS_ADDRESS"
+"""Where clients of the system bus, bleak and bluetoothd among them, look for its address."""
 MAX_SOCKET_PATH: Final = 107
 """Longest path of a unix socket on Linux, in bytes (unix(7): 108 with the final zero)."""
 
@@ -50,7 +54,7 @@ def write_config(folder: Path) -> tuple[Path, str]:
     """Write the configuration of a bus that listens in `folder`.
 
     Returns:
-        The configuration file, and the address of the bus for DBUS_SYSTEM_BUS_ADDRESS.
+        The configuration file, and the address of the bus for `ADDRESS_VARIABLE`.
 
     Raises:
         RadioError: the folder's path is too long for a socket, or it cannot be written.
@@ -73,3 +77,17 @@ def command_line(config: Path) -> list[str]:
         RadioError: it is not installed.
     """
     return [find_dbus_daemon(), f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog", "--print-address=1"]
+
+
+@contextmanager
+def as_system_bus(address: str) -> Iterator[None]:
+    """Have this process find the bus at `address` where it looks for the system bus; then what was there before."""
+    before = os.environ.get(ADDRESS_VARIABLE)
+    os.environ[ADDRESS_VARIABLE] = address
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(ADDRESS_VARIABLE, None)
+        else:
+            os.environ[ADDRESS_VARIABLE] = before

@@ -21,7 +21,7 @@ from typing import Final, Self
 from shared.errors import RadioError
 from simulations.radio import bluetoothd
 from simulations.radio.bonding import PHONE_ADDRESS, write_bond
-from simulations.radio.bus import command_line, find_dbus_daemon, write_config
+from simulations.radio.bus import ADDRESS_VARIABLE, command_line, find_dbus_daemon, write_config
 from simulations.radio.controller import public_address
 from simulations.radio.profile import LinkProfile
 from simulations.radio.stack import RadioStack
@@ -215,7 +215,7 @@ class RadioProcesses:
 
     def phone_environment(self) -> dict[str, str]:
         """This process's environment with the D-Bus address, for a phone daemon started as a child."""
-        return {**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": self._dbus_address}
+        return {**os.environ, ADDRESS_VARIABLE: self._dbus_address}
 
     @property
     def pids(self) -> dict[str, int]:
@@ -286,7 +286,7 @@ class RadioProcesses:
                 raise RadioError("the radio is ending")
             folder = self._log_folder or self._folder
             # bluetoothd asks for the system bus; our own children are told in their arguments.
-            environment = {**os.environ, "PYTHONUNBUFFERED": "1", "DBUS_SYSTEM_BUS_ADDRESS": self._dbus_address}
+            environment = {**os.environ, "PYTHONUNBUFFERED": "1", ADDRESS_VARIABLE: self._dbus_address}
             child = self._children[name] = _Child(name, arguments, folder=folder, environment=environment)
             return child
 

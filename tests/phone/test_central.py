@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from bleak.backends.bluezdbus import manager
 from bumble.core import UUID, AdvertisingData
 from bumble.device import Device
 from bumble.hci import Address
@@ -17,19 +16,11 @@ from phone.central import CentralLink
 from shared.clock import SystemClock
 from shared.errors import LinkLost, LinkUnavailable
 from shared.wire import gatt
+from simulations.pairing_stage import close_bleak
 from simulations.radio import RadioProcesses
 from simulations.radio.bonding import GLASSES_ADDRESS
 
 CLOCK = SystemClock()
-
-
-async def close_bleak() -> None:
-    """bleak keeps one D-Bus connection for as long as the event loop lives."""
-    instance = manager._global_instances.pop(asyncio.get_running_loop(), None)
-    if instance is not None and instance._bus is not None:
-        instance._bus.disconnect()
-        if instance._bus_watcher_task is not None:
-            await asyncio.wait({instance._bus_watcher_task})
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from dbus_fast.aio import MessageBus
 
 ADAPTER = "/org/bluez/hci0"
 DEVICE = "org.bluez.Device1"
+CHARACTERISTIC = "org.bluez.GattCharacteristic1"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 AGENT_MANAGER = "org.bluez.AgentManager1"
 
@@ -122,11 +123,12 @@ class Caller:
 
     async def characteristic(self, device: str, uuid: str) -> str:
         """Path of a device's characteristic."""
-        interface = "org.bluez.GattCharacteristic1"
         return next(
             path
             for path, interfaces in (await self.objects()).items()
-            if path.startswith(device) and interface in interfaces and interfaces[interface]["UUID"].value == uuid
+            if path.startswith(device)
+            and CHARACTERISTIC in interfaces
+            and interfaces[CHARACTERISTIC]["UUID"].value == uuid
         )
 
 

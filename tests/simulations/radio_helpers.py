@@ -1,19 +1,23 @@
-"""What the radio's tests share: the peripheral as a process, and bleak on it."""
+"""What the radio's tests share: the peripheral as a process, bleak on it, and what the air's trace says."""
 
 from __future__ import annotations
 
-import asyncio
+import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pytest
 import radio_peripheral
 from bleak import BleakScanner
-from bleak.backends.bluezdbus import manager
 from bleak.backends.device import BLEDevice
+from bus_caller import ADAPTER, Caller, path_of
 
+from simulations.radio import RadioProcesses
 from simulations.radio.stack import RadioStack
 
 
@@ -49,6 +53,17 @@ class PeripheralProcess:
         self.kill()
 
 
+@asynccontextmanager
+async def connected_peripheral(radio: RadioProcesses, caller: Caller) -> AsyncIterator[PeripheralProcess]:
+    """The peripheral, connected to `caller` and resolved; unknown again behind."""
+    path = path_of(radio_peripheral.ADDRESS)
+    with PeripheralProcess(radio.glasses_hci) as process:
+        await caller.found(path)
+        await caller.connected(path)
+        yield process
+    await caller.call(ADAPTER, "org.bluez.Adapter1", "RemoveDevice", "o", path)
+
+
 async def find() -> BLEDevice:
     """The peripheral, by its service UUID."""
     device = await BleakScanner.find_device_by_filter(
@@ -58,10 +73,7 @@ async def find() -> BLEDevice:
     return device
 
 
-async def close_bleak() -> None:
-    """Close the bus that bleak keeps open for as long as the event loop lives."""
-    instance = manager._global_instances.pop(asyncio.get_running_loop(), None)
-    if instance is not None and instance._bus is not None:
-        instance._bus.disconnect()
-        if instance._bus_watcher_task is not None:
-            await asyncio.wait({instance._bus_watcher_task})
+def lines_of(trace: Path, kind: str) -> list[dict[str, Any]]:
+    """The lines of one kind in a trace of the air."""
+    lines = [json.loads(line) for line in trace.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line["kind"] == kind]

@@ -1,34 +1,22 @@
-"""What the emulated air does to a link: two Bumble hosts on it under virtual time, and real processes."""
+"""What the emulated air does to a link: two Bumble hosts on it under virtual time."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-import radio_peripheral as peripheral
-from bleak import BleakClient
 from bumble import hci, ll
 from bumble.controller import Controller
-from bumble.core import ConnectionParameterUpdateError
 from bumble.device import Connection, Device
-from radio_helpers import PeripheralProcess, close_bleak, find
+from radio_helpers import lines_of
 from radio_world import L2CAP_HEADER, LINKS, PAYLOAD, PERIPHERAL, World, numbered, under_virtual_time
 
-from shared.errors import RadioError
-from simulations.radio import LinkProfile, RadioProcesses
+from simulations.radio import LinkProfile
 from simulations.radio.airlink import AirLink
 from simulations.radio.controller import ACL_BYTES
 
 TIMEOUT = hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR
-
-
-def lines_of(trace: Path, kind: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in trace.read_text(encoding="utf-8").splitlines()]
-    return [line for line in lines if line["kind"] == kind]
 
 
 # Rate ---------------------------------------------------------------------------------------------------
@@ -260,21 +248,6 @@ def test_a_connection_that_never_reaches_the_peripheral_is_reported_as_such() ->
     under_virtual_time(scenario())
 
 
-def test_advertisements_and_scan_responses_are_reported_as_the_legacy_kind_that_linux_joins() -> None:
-    kinds = hci.HCI_LE_Extended_Advertising_Report_Event.EventType
-    legacy = kinds.CONNECTABLE_ADVERTISING | kinds.SCANNABLE_ADVERTISING | kinds.LEGACY_ADVERTISING_PDU_USED
-
-    async def scenario() -> None:
-        world = World("40kBps/30ms")
-        await world.open()
-        heard: asyncio.Queue[int] = asyncio.Queue()
-        world.central.host.on("advertising_report", lambda report: heard.put_nowait(int(report.event_type)))
-        await world.central.start_scanning(active=True)
-        assert {await heard.get() for _ in range(2)} == {legacy, legacy | kinds.SCAN_RESPONSE}
-
-    under_virtual_time(scenario())
-
-
 def test_a_peripheral_that_loses_power_is_missed_after_the_supervision_timeout() -> None:
     async def scenario() -> None:
         world = await World.connected("40kBps/30ms", supervision_ms=500)
@@ -287,7 +260,7 @@ def test_a_peripheral_that_loses_power_is_missed_after_the_supervision_timeout()
     under_virtual_time(scenario())
 
 
-# Profile changes at run time, parameters, PHY -----------------------------------------------------------
+# Profile changes at run time ----------------------------------------------------------------------------
 
 
 def test_a_profile_change_takes_effect_at_once_and_hosts_are_told_the_new_interval() -> None:
@@ -343,104 +316,6 @@ def test_a_manual_cut_and_a_planned_outage_do_not_end_each_other() -> None:
     under_virtual_time(scenario())
 
 
-async def _update(connection: Connection, low: float, high: float, *, use_l2cap: bool = False) -> None:
-    await connection.update_parameters(low, high, 0, 3000, use_l2cap=use_l2cap)
-
-
-@pytest.mark.parametrize("end", ["central", "peripheral"])
-def test_parameters_that_allow_the_profiles_interval_are_taken_and_others_refused(end: str) -> None:
-    async def scenario() -> None:
-        world = await World.connected("40kBps/30ms")
-        asking = world.to_peripheral if end == "central" else world.to_central
-        await _update(asking, 15, 30)
-        for connection in (world.to_central, world.to_peripheral):
-            assert connection.parameters.connection_interval == pytest.approx(30)
-            assert connection.parameters.supervision_timeout == pytest.approx(3000)
-        with pytest.raises(hci.HCI_Error) as refused:
-            await _update(asking, 7.5, 15)
-        assert refused.value.error_code == hci.HCI_ErrorCode.UNACCEPTABLE_CONNECTION_PARAMETERS_ERROR
-        assert world.to_central.parameters.connection_interval == pytest.approx(30)
-        with pytest.raises(hci.HCI_Error) as invalid:
-            await asking.update_parameters(30, 30, 0, 50)  # a timeout of less than two intervals
-        assert invalid.value.error_code == hci.HCI_ErrorCode.INVALID_COMMAND_PARAMETERS_ERROR
-        world.send(world.to_central, b"still here")
-        await world.at_central.until(1)
-
-    under_virtual_time(scenario())
-
-
-@pytest.mark.parametrize("way", ["central", "peripheral", "L2CAP"])
-def test_a_free_interval_becomes_what_was_asked_for_and_the_rate_stays(way: str) -> None:
-    async def scenario() -> None:
-        world = await World.connected("40kBps/50ms,interval=free")
-        asking = world.to_peripheral if way == "central" else world.to_central
-        changed = asyncio.Event()
-        world.to_peripheral.on(Connection.EVENT_CONNECTION_PARAMETERS_UPDATE, changed.set)
-        await _update(asking, 7.5, 15, use_l2cap=way == "L2CAP")
-        await changed.wait()
-        assert world.to_peripheral.parameters.connection_interval == pytest.approx(15)
-        start = asyncio.get_running_loop().time()
-        world.send(world.to_central, *numbered(200))
-        await world.at_central.until(200)
-        arrivals = sorted({at for at, _ in world.at_central.got})
-        assert min(after - before for before, after in itertools.pairwise(arrivals)) == pytest.approx(0.015)
-        seconds = arrivals[-1] - start
-        assert 200 * ACL_BYTES / seconds == pytest.approx(40_000, rel=0.02)
-
-    under_virtual_time(scenario())
-
-
-def test_an_l2cap_request_that_is_refused_leaves_the_connection_as_it_was() -> None:
-    async def scenario() -> None:
-        world = await World.connected("40kBps/30ms")
-        refused = asyncio.Event()
-        world.to_peripheral.on(Connection.EVENT_CONNECTION_PARAMETERS_UPDATE_FAILURE, lambda _: refused.set())
-        # The central's host says yes on L2CAP, then its controller refuses.
-        try:
-            await _update(world.to_central, 7.5, 15, use_l2cap=True)
-        except ConnectionParameterUpdateError:
-            pytest.fail("Bumble's central accepts every request")
-        await refused.wait()
-        assert world.to_central.parameters.connection_interval == pytest.approx(30)
-
-    under_virtual_time(scenario())
-
-
-def test_the_2m_phy_is_granted_to_whoever_asks_and_the_rate_stays_the_profiles() -> None:
-    async def scenario() -> None:
-        world = await World.connected("40kBps/30ms")
-        told = asyncio.Event()
-        world.to_central.on(Connection.EVENT_CONNECTION_PHY_UPDATE, lambda _: told.set())
-        await world.to_central.set_phy([hci.Phy.LE_2M], [hci.Phy.LE_2M])
-        await told.wait()
-        for connection in (world.to_central, world.to_peripheral):
-            phy = await connection.get_phy()
-            assert (phy.tx_phy, phy.rx_phy) == (hci.Phy.LE_2M, hci.Phy.LE_2M)
-        start = asyncio.get_running_loop().time()
-        world.send(world.to_central, *numbered(100))
-        await world.at_central.until(100)
-        seconds = asyncio.get_running_loop().time() - start
-        assert 100 * ACL_BYTES / seconds == pytest.approx(40_000, rel=0.05)
-
-    under_virtual_time(scenario())
-
-
-def test_data_length_is_answered_and_unknown_commands_are_refused_in_time() -> None:
-    async def scenario() -> None:
-        world = await World.connected("unshaped")
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        world.to_central.on(Connection.EVENT_CONNECTION_DATA_LENGTH_CHANGE, lambda: told.set_result(None))
-        await world.to_central.set_data_length(251, 2120)
-        await told
-        with pytest.raises(hci.HCI_Error) as refused:
-            await world.central.send_async_command(
-                hci.HCI_Read_Remote_Version_Information_Command(connection_handle=world.to_peripheral.handle)
-            )
-        assert refused.value.error_code == hci.HCI_ErrorCode.UNKNOWN_HCI_COMMAND_ERROR
-
-    under_virtual_time(scenario())
-
-
 # The trace ----------------------------------------------------------------------------------------------
 
 
@@ -465,69 +340,3 @@ def test_one_seed_gives_one_trace_and_the_trace_tells_what_crossed(tmp_path: Pat
     missed = {line["event"] for line in lines_of(tmp_path / "first", "missed")}
     assert missed
     assert not missed & {line["event"] for line in events}
-
-
-# Real processes -----------------------------------------------------------------------------------------
-
-
-async def _traced_run(profile: str, trace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with RadioProcesses(LinkProfile.parse(profile), trace=trace) as radio:
-        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.dbus_address)
-        with PeripheralProcess(radio.glasses_hci):
-            async with BleakClient(await find()) as client:
-                for _ in range(10):
-                    assert await client.read_gatt_char(peripheral.NAME) == b"a peripheral"
-            await close_bleak()
-
-
-async def test_on_real_processes_one_seed_misses_the_same_events(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    missed: list[set[int]] = []
-    for name in ("first", "second"):
-        await _traced_run("40kBps/15ms,miss=25%,burst=3,supervision=4s,seed=7", tmp_path / name, monkeypatch)
-        missed.append({line["event"] for line in lines_of(tmp_path / name, "missed") if line["connection"] == 1})
-    both = min(max(events) for events in missed)
-    assert both > 20
-    first, second = ({event for event in events if event <= both} for events in missed)
-    assert first == second
-
-
-async def test_on_real_processes_the_profile_changes_while_connected_and_both_hosts_see_a_long_outage(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    trace = tmp_path / "trace"
-    async with RadioProcesses(trace=trace) as radio:
-        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.dbus_address)
-        with PeripheralProcess(radio.glasses_hci):
-            gone = asyncio.Event()
-            client = BleakClient(await find(), disconnected_callback=lambda _: gone.set())
-            await client.connect()
-            slow = LinkProfile.parse("40kBps/50ms,latency=20ms,supervision=500ms")
-            radio.set_profile(slow)
-            assert radio.profile == slow
-            started = asyncio.get_running_loop().time()
-            for _ in range(5):
-                assert await client.read_gatt_char(peripheral.NAME) == b"a peripheral"
-            # Request and response each wait for an event and travel 20 ms.
-            assert (asyncio.get_running_loop().time() - started) / 5 >= 0.1
-
-            radio.set_profile(LinkProfile.parse("40kBps/50ms,supervision=500ms,out=1500ms@100ms"))
-            await asyncio.wait_for(gone.wait(), 10)
-            await client.disconnect()
-            async with BleakClient(await find()) as again:
-                assert await again.read_gatt_char(peripheral.NAME) == b"a peripheral"
-            await close_bleak()
-    downs = [line for line in lines_of(trace, "down") if line["connection"] == 1]
-    assert {(line["end"], line["reason"]) for line in downs} == {("central", TIMEOUT), ("peripheral", TIMEOUT)}
-    out, back = (lines_of(trace, kind)[0]["t"] for kind in ("out", "in"))
-    assert back - out == pytest.approx(1.5, abs=0.2)
-    met_again = next(line["t"] for line in lines_of(trace, "up") if line["connection"] > 1)
-    assert met_again >= back
-    assert next(line["profile"] for line in lines_of(trace, "profile")) == str(slow)
-
-
-def test_an_air_that_cannot_write_its_trace_says_so(tmp_path: Path) -> None:
-    with pytest.raises(RadioError, match="air") as caught, RadioProcesses(trace=tmp_path / "nowhere" / "trace"):
-        pass
-    assert "trace" in caught.value.hint

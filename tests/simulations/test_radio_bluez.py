@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
-import zlib
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 import radio_peripheral as peripheral
-from bleak import BleakClient
-from bus_caller import ADAPTER, DEVICE, PROPERTIES, Caller, caller_on, path_of
+from bus_caller import ADAPTER, CHARACTERISTIC, DEVICE, PROPERTIES, Caller, caller_on, path_of
 from dbus_fast import MessageType, Variant
-from radio_helpers import PeripheralProcess, close_bleak, find
+from radio_helpers import PeripheralProcess, connected_peripheral
 
-from glasses.bonds import BondStore
-from glasses.peripheral import PeripheralLink
-from phone.central import CentralLink
-from shared.clock import SystemClock
-from shared.link import Lane
 from simulations.radio import LinkProfile, RadioProcesses
-from simulations.radio.bluez.writes import HEADER_BYTES, MAX_QUEUED_BYTES, WriteQueue
+from simulations.radio.bluez.writes import HEADER_BYTES, MAX_QUEUED_BYTES
 
 PATH = path_of(peripheral.ADDRESS)
-CHARACTERISTIC = "org.bluez.GattCharacteristic1"
+
+
 GONE = ("org.bluez.Error.Failed", "Not connected")
 
 
@@ -44,12 +36,8 @@ async def caller(radio: RadioProcesses) -> AsyncIterator[Caller]:
 
 @pytest.fixture
 async def connected(radio: RadioProcesses, caller: Caller) -> AsyncIterator[PeripheralProcess]:
-    """The peripheral, connected and resolved."""
-    with PeripheralProcess(radio.glasses_hci) as process:
-        await caller.found(PATH)
-        await caller.connected(PATH)
+    async with connected_peripheral(radio, caller) as process:
         yield process
-    await caller.call(ADAPTER, "org.bluez.Adapter1", "RemoveDevice", "o", PATH)
 
 
 async def test_there_is_one_powered_adapter_for_centrals(caller: Caller) -> None:
@@ -186,182 +174,6 @@ async def test_a_write_of_no_stated_kind_goes_by_the_properties_and_a_command_go
     assert bytes(await caller.call(path, CHARACTERISTIC, "ReadValue", "a{sv}", {})) == b"x"
 
 
-# Writes without response ----------------------------------------------------------------------------------------------
-
-
-class FakeController:
-    """Takes packets when a test lets it."""
-
-    def __init__(self) -> None:
-        self.sent: list[int] = []
-        self._free = asyncio.Semaphore(0)
-
-    async def room(self) -> None:
-        await self._free.acquire()
-
-    def take(self, packets: int) -> None:
-        for _ in range(packets):
-            self._free.release()
-
-    async def send(self, number: int) -> None:
-        self.sent.append(number)
-
-
-async def settled(tasks: list[asyncio.Task[None]]) -> list[bool]:
-    """Which tasks are done when all have done what they can."""
-    for _ in range(3 * len(tasks)):
-        await asyncio.sleep(0)
-    return [task.done() for task in tasks]
-
-
-async def test_64_kib_wait_for_a_device_and_further_writes_until_there_is_room() -> None:
-    controller = FakeController()
-    queue = WriteQueue(controller.room)
-    length = 1017  # with its headers, 1 KiB
-    tasks = [asyncio.create_task(queue.put(partial(controller.send, number), length)) for number in range(70)]
-    assert await settled(tasks) == [True] * 64 + [False] * 6
-    assert controller.sent == []
-    controller.take(2)
-    assert await settled(tasks) == [True] * 66 + [False] * 4
-    controller.take(68)
-    assert all(await settled(tasks))
-    assert controller.sent == list(range(70))
-    queue.close()
-
-
-async def test_a_request_waits_for_the_writes_before_it_and_for_no_others() -> None:
-    controller = FakeController()
-    queue = WriteQueue(controller.room)
-    await asyncio.wait_for(queue.turn(), 1)  # nothing is before it
-    await queue.put(partial(controller.send, 0), 5)
-    turn = asyncio.create_task(queue.turn())
-    assert await settled([turn]) == [False]
-    await queue.put(partial(controller.send, 1), 5)
-    controller.take(1)
-    assert await settled([turn]) == [True]
-    assert controller.sent == [0]
-    queue.close()
-
-
-# Sockets instead of calls ---------------------------------------------------------------------------------------------
-
-
-async def acquire(caller: Caller, path: str, member: str) -> tuple[socket.socket, int]:
-    """The socket and the ATT MTU."""
-    reply = await caller.reply(path, CHARACTERISTIC, member, "a{sv}", {})
-    assert reply.message_type is MessageType.METHOD_RETURN, (reply.error_name, reply.body)
-    index, att_mtu = reply.body
-    end = socket.socket(fileno=reply.unix_fds[index])
-    end.setblocking(False)
-    return end, att_mtu
-
-
-async def receive(end: socket.socket) -> bytes:
-    return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(end, 1024), 5)
-
-
-@pytest.mark.usefixtures("connected")
-async def test_acquired_sockets_carry_values_both_ways(caller: Caller) -> None:
-    path = await caller.characteristic(PATH, peripheral.ECHO)
-    notified, att_mtu = await acquire(caller, path, "AcquireNotify")
-    written, same = await acquire(caller, path, "AcquireWrite")
-    with notified, written:
-        assert att_mtu == same == 517
-        for name in ("NotifyAcquired", "WriteAcquired", "Notifying"):
-            assert await caller.property(path, name, CHARACTERISTIC) is True
-        for value in (b"x", bytes(peripheral.CHUNK), bytes(512), b"last"):
-            written.send(value)
-            assert await receive(notified) == value
-        assert caller.heard(path, "Value") == []  # what the socket carries is not told a second time
-    given_up: set[str] = set()
-    while given_up < {"NotifyAcquired", "WriteAcquired"}:
-        _, changed, _ = await caller.until("PropertiesChanged", path)
-        given_up |= {name for name, value in changed.items() if value.value is False}
-
-
-@pytest.mark.usefixtures("connected")
-async def test_what_is_acquired_is_out_of_reach_for_others(radio: RadioProcesses, caller: Caller) -> None:
-    path = await caller.characteristic(PATH, peripheral.ECHO)
-    async with caller_on(radio.dbus_address) as other:
-        notified, _ = await acquire(caller, path, "AcquireNotify")
-        written, _ = await acquire(caller, path, "AcquireWrite")
-        with notified, written:
-            no = "org.bluez.Error.NotPermitted"
-            for member in ("StartNotify", "AcquireNotify"):
-                arguments = () if member == "StartNotify" else ("a{sv}", {})
-                assert await other.error(path, CHARACTERISTIC, member, *arguments) == (no, "Notify acquired")
-            assert await other.error(path, CHARACTERISTIC, "AcquireWrite", "a{sv}", {}) == (no, "Write acquired")
-            write = await other.error(path, CHARACTERISTIC, "WriteValue", "aya{sv}", b"x", {})
-            assert write == (no, "Write acquired")
-        await caller.until_changed(path, "WriteAcquired", False)
-        await other.call(path, CHARACTERISTIC, "StartNotify")
-        busy = await caller.error(path, CHARACTERISTIC, "AcquireNotify", "a{sv}", {})
-        assert busy[0] == "org.bluez.Error.InProgress"
-    name = await caller.characteristic(PATH, peripheral.NAME)
-    for member in ("AcquireNotify", "AcquireWrite"):
-        assert (await caller.error(name, CHARACTERISTIC, member, "a{sv}", {}))[0] == "org.bluez.Error.NotSupported"
-    flags = (await caller.objects())[name][CHARACTERISTIC]
-    assert "NotifyAcquired" not in flags
-    assert "WriteAcquired" not in flags
-
-
-@pytest.mark.usefixtures("connected")
-async def test_acquired_sockets_end_with_the_connection(caller: Caller) -> None:
-    path = await caller.characteristic(PATH, peripheral.ECHO)
-    notified, _ = await acquire(caller, path, "AcquireNotify")
-    written, _ = await acquire(caller, path, "AcquireWrite")
-    with notified, written:
-        await caller.call(PATH, DEVICE, "Disconnect")
-        assert await receive(notified) == b""
-        assert await receive(written) == b""
-
-
-@pytest.mark.usefixtures("connected")
-async def test_a_socket_takes_values_as_long_as_the_queue_has_room_and_loses_none(caller: Caller) -> None:
-    path = await caller.characteristic(PATH, peripheral.SINK)
-    digest = await caller.characteristic(PATH, peripheral.DIGEST)
-    written, _ = await acquire(caller, path, "AcquireWrite")
-    data = peripheral.pattern(200_000)
-    with written:
-        for start in range(0, len(data), peripheral.CHUNK):
-            await asyncio.get_running_loop().sock_sendall(written, data[start : start + peripheral.CHUNK])
-        received = b""
-        async with asyncio.timeout(10):
-            while received[:4] != struct.pack("<I", len(data)):
-                received = bytes(await caller.call(digest, CHARACTERISTIC, "ReadValue", "a{sv}", {}))
-    assert received == struct.pack("<II", len(data), zlib.crc32(data))
-
-
-@pytest.mark.usefixtures("connected")
-async def test_a_value_too_long_for_the_mtu_ends_the_socket(caller: Caller) -> None:
-    path = await caller.characteristic(PATH, peripheral.SINK)
-    written, att_mtu = await acquire(caller, path, "AcquireWrite")
-    with written:
-        written.send(bytes(att_mtu - 2))
-        assert await receive(written) == b""
-        await caller.until_changed(path, "WriteAcquired", False)
-
-
-async def test_bleak_takes_notifications_from_a_socket_when_told_to(
-    radio: RadioProcesses, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.dbus_address)
-    with PeripheralProcess(radio.glasses_hci):
-        async with BleakClient(await find()) as client:
-            values: asyncio.Queue[bytes] = asyncio.Queue()
-
-            def on_value(_: object, value: bytearray) -> None:
-                values.put_nowait(bytes(value))
-
-            await client.start_notify(peripheral.ECHO, on_value, bluez={"use_start_notify": False})
-            for value in (b"x", b"", bytes(512)):
-                await client.write_gatt_char(peripheral.ECHO, value, response=False)
-                assert await asyncio.wait_for(values.get(), 5) == value
-            await client.stop_notify(peripheral.ECHO)
-            await client.start_notify(peripheral.ECHO, on_value)
-    await close_bleak()
-
-
 # Calls that a disconnection finds pending -----------------------------------------------------------------------------
 
 
@@ -419,69 +231,3 @@ async def test_connect_fails_at_once_when_the_device_is_removed(radio: RadioProc
     await caller.property(PATH, "Connected")  # a later call that has been answered: the attempt is under way
     await caller.call(ADAPTER, "org.bluez.Adapter1", "RemoveDevice", "o", PATH)
     assert await connecting == ("org.bluez.Error.Failed", "le-connection-canceled")
-
-
-# What bluetoothd takes its time for -----------------------------------------------------------------------------------
-
-
-async def test_a_disconnection_can_take_its_time_and_leave_the_device_busy_for_a_while() -> None:
-    async with (
-        RadioProcesses(bonded=False, disconnect_s=0.3, busy_s=1) as radio,
-        caller_on(radio.dbus_address) as caller,
-    ):
-        with PeripheralProcess(radio.glasses_hci):
-            await caller.found(PATH)
-            await caller.connected(PATH)
-            loop = asyncio.get_running_loop()
-            started = loop.time()
-            disconnecting = asyncio.create_task(caller.call(PATH, DEVICE, "Disconnect"))
-            assert await caller.property(PATH, "Connected") is True
-            await disconnecting
-            assert 0.3 <= loop.time() - started < 2
-            busy = await caller.error(PATH, DEVICE, "Connect")
-            assert busy == ("org.bluez.Error.Failed", "Input/output error")
-            async with asyncio.timeout(5):
-                while (reply := await caller.reply(PATH, DEVICE, "Connect", "")).error_name is not None:
-                    assert (reply.error_name, reply.body[0]) == busy
-            assert loop.time() - started >= 1
-
-
-# The MTU that comes late ----------------------------------------------------------------------------------------------
-
-
-async def test_the_mtu_exchange_can_come_after_the_services(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with RadioProcesses(bonded=False, late_mtu_s=0.3) as radio:
-        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.dbus_address)
-        async with caller_on(radio.dbus_address) as caller:
-            with PeripheralProcess(radio.glasses_hci):
-                async with BleakClient(await find()) as client:
-                    sink = client.services.get_characteristic(peripheral.SINK)
-                    assert sink is not None
-                    assert sink.max_write_without_response_size == 20
-                    await caller.listen()
-                    await caller.until_changed(await caller.characteristic(PATH, peripheral.SINK), "MTU", 517)
-                    async with asyncio.timeout(5):
-                        while sink.max_write_without_response_size == 20:  # noqa: ASYNC110 - bleak has no event for it
-                            await asyncio.sleep(0)
-                    assert sink.max_write_without_response_size == 514
-        await close_bleak()
-
-
-async def test_glasses_and_phone_meet_though_the_mtu_comes_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SystemClock()
-    async with RadioProcesses(late_mtu_s=0.3) as radio:
-        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", radio.dbus_address)
-        glasses = PeripheralLink(radio.glasses_hci, clock=clock, bonds=BondStore(radio.glasses_bonds, clock=clock))
-        phone = CentralLink(clock=clock)
-        try:
-            await glasses.start()
-            await phone.start()
-            sent = glasses.send(bytes(5_000), lane=Lane.BULK, deadline=clock.monotonic() + 20)
-            receipt, received = await asyncio.gather(sent, anext(phone.receive()))
-            assert received == bytes(5_000)
-            # Over an ATT MTU of 23 the frames' headers alone would have come to more.
-            assert receipt.bytes_on_air < 6_000
-        finally:
-            await phone.close()
-            await glasses.close()
-        await close_bleak()

@@ -16,9 +16,10 @@ import pytest
 import radio_peripheral as peripheral
 from bleak import BleakClient
 from bleak.exc import BleakError
-from radio_helpers import PeripheralProcess, close_bleak, find, shared_scope
+from radio_helpers import PeripheralProcess, find, shared_scope
 
 from shared.errors import RadioError
+from simulations.pairing_stage import close_bleak
 from simulations.radio import LinkProfile, RadioProcesses
 
 

@@ -14,8 +14,9 @@ import radio_peripheral as peripheral
 from bleak import BleakClient, BleakScanner
 from bleak.backends.device import BLEDevice
 from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError, BleakGATTProtocolErrorCode
-from radio_helpers import PeripheralProcess, close_bleak, find
+from radio_helpers import PeripheralProcess, find
 
+from simulations.pairing_stage import close_bleak
 from simulations.radio import LinkProfile, RadioProcesses
 
 BULK = 100_000

@@ -7,13 +7,13 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
-from bleak.backends.bluezdbus import manager
 
 from glasses.bonds import BondStore
 from glasses.peripheral import PeripheralLink
 from phone.central import CentralLink
 from shared.clock import SystemClock
 from shared.link import Lane, SendReceipt
+from simulations.pairing_stage import close_bleak
 from simulations.radio import LinkProfile, RadioProcesses
 
 pytestmark = pytest.mark.system
@@ -53,15 +53,6 @@ class Both:
     async def close(self) -> None:
         await self.phone.close()
         await self.glasses.close()
-
-
-async def close_bleak() -> None:
-    """bleak keeps one D-Bus connection for as long as the event loop lives; this one ends with the test."""
-    instance = manager._global_instances.pop(asyncio.get_running_loop(), None)
-    if instance is not None and instance._bus is not None:
-        instance._bus.disconnect()
-        if instance._bus_watcher_task is not None:
-            await asyncio.wait({instance._bus_watcher_task})
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from phone.central import CentralLink
 from shared.clock import SystemClock
 from shared.link import Lane, Link, SendReceipt
 from simulations.radio import LinkProfile, RadioProcesses
+from simulations.radio.bus import as_system_bus
 
 CONNECT_S: Final = 60.0
 """The ends find each other within this time; a virtual machine without hardware support is slow."""
@@ -47,29 +47,24 @@ async def ends(profile: LinkProfile) -> AsyncIterator[Ends]:
         TimeoutError: they do not find each other.
     """
     async with RadioProcesses(profile) as radio:
-        before = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS")
-        os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = radio.dbus_address  # where bleak looks
-        glasses = PeripheralLink(radio.glasses_hci, clock=CLOCK, bonds=BondStore(radio.glasses_bonds, clock=CLOCK))
-        phone = CentralLink(clock=CLOCK)
-        takers: list[asyncio.Task[None]] = []
-        try:
-            await glasses.start()
-            await phone.start()
-            async with asyncio.timeout(CONNECT_S):
-                await asyncio.gather(glasses.wait_connected(), phone.wait_connected())
-            takers = [asyncio.create_task(_take(link)) for link in (glasses, phone)]
-            yield Ends(glasses, phone, radio)
-        finally:
-            for taker in takers:
-                taker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*takers, return_exceptions=True)
-            await phone.close()
-            await glasses.close()
-            if before is None:
-                os.environ.pop("DBUS_SYSTEM_BUS_ADDRESS", None)
-            else:
-                os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = before
+        with as_system_bus(radio.dbus_address):  # where bleak looks
+            glasses = PeripheralLink(radio.glasses_hci, clock=CLOCK, bonds=BondStore(radio.glasses_bonds, clock=CLOCK))
+            phone = CentralLink(clock=CLOCK)
+            takers: list[asyncio.Task[None]] = []
+            try:
+                await glasses.start()
+                await phone.start()
+                async with asyncio.timeout(CONNECT_S):
+                    await asyncio.gather(glasses.wait_connected(), phone.wait_connected())
+                takers = [asyncio.create_task(_take(link)) for link in (glasses, phone)]
+                yield Ends(glasses, phone, radio)
+            finally:
+                for taker in takers:
+                    taker.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.gather(*takers, return_exceptions=True)
+                await phone.close()
+                await glasses.close()
 
 
 async def send(link: Link, chance: random.Random, size: int, lane: Lane) -> SendReceipt:
