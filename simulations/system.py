@@ -261,7 +261,9 @@ class WaywordSystem:
                 phone.kill()
                 await phone.wait()
         if phone.returncode != 0:
-            raise ProcessFailed(complaint.decode(errors="replace").strip().splitlines()[-1])
+            said = complaint.decode(errors="replace").strip().splitlines()
+            # A phone that was killed ends without a word.
+            raise ProcessFailed(said[-1] if said else "the phone ended before it was paired")
         self._on_event(f"glasses and phone are paired: both showed {number}")
         await self.supervisor.stop("pairing")
 

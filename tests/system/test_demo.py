@@ -112,7 +112,11 @@ def test_the_run_survives_a_dead_process(pack_store: PackStore, tmp_path: Path, 
     for expected in ("Prohibido fumar", "Sortie de secours", "Zutritt verboten"):
         assert expected.casefold() in seen.casefold()
     if name != "glasses":  # signs sent by glasses that died are sent again under new numbers
-        assert len(answered) == len(signs)
+        unanswered = [sign for sign in report(tmp_path)["signs"] if sign["provisional_ms"] is None]
+        # A sign that the dead phone was reading is sent again if it is still in view when the phone is back; on a slow
+        # machine the walker has passed it by then. Nothing else may stay without an answer.
+        assert len(unanswered) <= (1 if name == "phone" else 0)
+        assert all("delivered" in sign["timeline"] for sign in unanswered)
 
 
 def test_every_decision_is_on_the_ledger(pack_store: PackStore, tmp_path: Path) -> None:
