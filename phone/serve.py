@@ -61,6 +61,8 @@ async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link |
             return read_battery() if settings.battery is None else Battery(settings.battery, charging=False)
 
         store = PackStore(settings.packs or default_store_root())
+        for problem in store.problems().values():
+            say(f"warning: {problem}")
         installed = installed_recognisers(store)
 
         def choose(now: Battery) -> Recogniser:

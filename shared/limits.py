@@ -44,6 +44,18 @@ MAX_TEXT_CHARACTERS: Final = 512
 MAX_READING_LINES: Final = 4 * MAX_STRIP_LINES
 """Lines of one answer; a second look may find several in one strip."""
 
+# Phrasebook ---------------------------------------------------------------------------------------
+MAX_PHRASE_CHARACTERS: Final = 160
+"""Longest phrase and longest text looked up, in characters; the longest phrase that ships has about 80."""
+MAX_PHRASE_LINE_CHARACTERS: Final = 4096
+"""Longest line of a phrase file, with all its variants."""
+MAX_PHRASE_FILE_BYTES: Final = 16_000_000
+"""Largest phrase file."""
+MAX_PHRASES: Final = 500_000
+"""Phrases of one phrasebook, variants included."""
+MAX_OPEN_DATA_FILE_BYTES: Final = 64_000_000
+"""Largest file of open data from which phrases are imported; the largest of the sources known has 3 MB."""
+
 # Cloud --------------------------------------------------------------------------------------------
 MAX_RPC_BYTES: Final = 512 * 1024
 """Largest gRPC message in either direction."""
@@ -57,6 +69,15 @@ MAX_PACK_FILE_BYTES: Final = 512 * 1024 * 1024
 """Largest file of a pack; the largest default one has 21 MB."""
 MAX_PACK_DOWNLOAD_BYTES: Final = 2 * 1024 * 1024 * 1024
 """Largest archive a pack may be downloaded in."""
+MAX_UPSTREAM_MODEL_BYTES: Final = 128 * 1024 * 1024
+"""Largest unpacked model, shortlist or vocabulary that is converted; the converter holds it in memory. The largest
+"base-memory" models of the Firefox registry have 44 MB."""
+MAX_REGISTRY_BYTES: Final = 16 * 1024 * 1024
+"""Largest catalogue of a registry, all its pages together; that of Firefox has about 1 MB."""
+MAX_REGISTRY_RECORDS: Final = 20_000
+"""Records of one catalogue."""
+MAX_REFERENCE_LINES: Final = 200
+"""Reference translations one model is checked against."""
 
 # Recognition --------------------------------------------------------------------------------------
 MAX_DETECTION_SIDE: Final = 2560

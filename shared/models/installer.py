@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from shared.errors import PackCorrupt, PackMissing, PackUnsupported, UsageError
-from shared.models.catalogue import DEFAULT_RECIPES, Build, Recipe
+from shared.models.catalogue import DEFAULT_RECIPES, WHEEL_ORIGIN, Build, Recipe
+from shared.models.language_tags import direction_of, pack_name
 from shared.models.manifest import PackFile, PackManifest, describe_file
+from shared.models.offers import Offer, PackSource, Progress, Stage
 from shared.models.packs import InstalledPack, PackStore, storage_errors
 from shared.models.session import open_session
-from shared.models.sources import OfferedPack, PackSource, Progress, Stage
 from shared.models.wheels import WheelCache
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ DICTIONARY_NAME: Final = "dictionary.txt"
 """Characters of a recognition model, one a line, in the order of its outputs."""
 
 
-def quiet(_name: str, _stage: Stage, _done: int) -> None:
+def quiet(name: str, stage: Stage, done: int, total: int = 0) -> None:
     """A `Progress` that tells nobody."""
 
 
@@ -37,7 +38,8 @@ def install_packs(
 
     Args:
         store: where to install.
-        names: which ones; None for all of them.
+        names: which ones; None for all of them, but for those that somebody has replaced from another source and that
+            work: who wants the default one back says its name.
         progress: told what is going on.
         recipes: the catalogue.
 
@@ -51,7 +53,8 @@ def install_packs(
         StorageError: the disk refuses.
     """
     wanted = _select({recipe.name: recipe for recipe in recipes}, names, "the catalogue")
-    current = {recipe.name: _current(store, recipe) for recipe in wanted}
+    keep_others = names is None
+    current = {recipe.name: _current(store, recipe, keep_others) for recipe in wanted}
     if all(current.values()):
         return [_present(pack, progress) for pack in current.values() if pack]
     packs: list[InstalledPack] = []
@@ -59,7 +62,7 @@ def install_packs(
         wheels = WheelCache(scratch, progress)
         for recipe in wanted:
             # Looked at again: another process may have installed it while we waited for the store.
-            pack = _current(store, recipe)
+            pack = _current(store, recipe, keep_others)
             if pack is not None:
                 packs.append(_present(pack, progress))
                 continue
@@ -76,11 +79,11 @@ def install_packs(
 def install_from(
     store: PackStore, source: PackSource, names: Iterable[str] | None = None, *, progress: Progress = quiet
 ) -> list[InstalledPack]:
-    """Install packs a folder or URL offers.
+    """Install packs a folder, a URL or a registry offers.
 
     Args:
         store: where to install.
-        source: the folder or URL.
+        source: the folder, URL or registry.
         names: which of the packs it offers; None for all.
         progress: told what is going on.
 
@@ -88,24 +91,38 @@ def install_from(
         UsageError: the source offers no pack of that name.
         PackSourceUnreachable: the source cannot be reached or holds no pack.
         PackCorrupt: a file is not what its manifest says.
-        PackUnsupported: this runtime does not know a pack's encoding version.
+        PackUnsupported: this runtime does not know a pack's encoding version, or cannot run its model.
         StorageError: the disk refuses.
     """
     packs: list[InstalledPack] = []
+    wanted = None if names is None else _understood(names)
     with store.exclusive(), store.scratch() as scratch:
         with storage_errors("fetch packs", store.root):
-            offered = source.offers(scratch, store.downloads, progress)
-        for offer in _select({offer.manifest.name: offer for offer in offered}, names, "the source"):
-            name = offer.manifest.name
+            offered = source.offers(wanted, scratch, store.downloads, progress)
+        for offer in _select({offer.name: offer for offer in offered}, wanted, "the source"):
             pack = _same(store, offer)
             if pack is None:
-                progress(name, Stage.EXTRACTING, offer.manifest.size)
-                pack = store.install(name, offer.copy_to)
-                progress(name, Stage.INSTALLED, pack.manifest.size)
+                pack = store.install(offer.name, partial(offer.build, progress=progress))
+                progress(offer.name, Stage.INSTALLED, pack.manifest.size)
                 packs.append(pack)
             else:
                 packs.append(_present(pack, progress))
     return packs
+
+
+def _understood(names: Iterable[str]) -> list[str]:
+    """The names, with other spellings of a language's tag as its pack spells it (mt-zh-Hans-en: mt-zh-en).
+
+    Raises:
+        PackUnsupported: a translation pack names a language without a code of its own.
+    """
+    plain = []
+    for name in names:
+        try:
+            plain.append(pack_name(*direction_of(name)))
+        except UsageError:
+            plain.append(name)  # another kind of pack, or none: the source knows
+    return plain
 
 
 def _select(offered: dict[str, T], names: Iterable[str] | None, where: str) -> list[T]:
@@ -126,14 +143,17 @@ def _usable(store: PackStore, name: str) -> InstalledPack | None:
         return None
 
 
-def _current(store: PackStore, recipe: Recipe) -> InstalledPack | None:
+def _current(store: PackStore, recipe: Recipe, keep_others: bool) -> InstalledPack | None:
+    """The installed pack, where it is what the recipe makes or, if others are kept, somebody's choice."""
     pack = _usable(store, recipe.name)
-    return pack if pack is not None and recipe.made(pack.manifest) else None
+    if pack is None or recipe.made(pack.manifest):
+        return pack
+    return pack if keep_others and not pack.manifest.source.startswith(WHEEL_ORIGIN) else None
 
 
-def _same(store: PackStore, offer: OfferedPack) -> InstalledPack | None:
-    pack = _usable(store, offer.manifest.name)
-    return pack if pack is not None and pack.manifest == offer.manifest else None
+def _same(store: PackStore, offer: Offer) -> InstalledPack | None:
+    pack = _usable(store, offer.name)
+    return pack if pack is not None and offer.same(pack.manifest) else None
 
 
 def _present(pack: InstalledPack, progress: Progress) -> InstalledPack:

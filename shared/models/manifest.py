@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import PackCorrupt, PackUnsupported, StorageError
 from shared.limits import MAX_PACK_FILE_BYTES, MAX_PACK_FILES
+from shared.models.bergamot.layout import FORMAT_VERSION
 
 MANIFEST_NAME: Final = "manifest.json"
 PACK_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -119,13 +120,21 @@ def dump_manifest(manifest: PackManifest) -> bytes:
 
 
 def check_supported(manifest: PackManifest) -> None:
-    """Raise `PackUnsupported` unless this runtime knows the manifest's encoding version."""
+    """Raise `PackUnsupported` unless this runtime knows the manifest's encoding version and, if it says so, the format
+    it was converted for."""
     known = KNOWN_ENCODINGS[manifest.task]
     if manifest.encoding_version not in known:
         raise PackUnsupported(
             f"pack {manifest.name} {manifest.version} uses {manifest.task} encoding {manifest.encoding_version}; "
             f"this version of wayword knows {', '.join(map(str, sorted(known)))}",
             hint="Update wayword, or install an older version of the pack",
+        )
+    conversion = manifest.encoding.get("conversion")
+    if manifest.task is Task.TRANSLATION and conversion is not None and conversion != FORMAT_VERSION:
+        raise PackUnsupported(
+            f"pack {manifest.name} {manifest.version} was converted for format {conversion}, this version of wayword "
+            f"knows {FORMAT_VERSION}",
+            hint=f"run: wayword-phone packs install {manifest.name}",
         )
 
 

@@ -7,6 +7,7 @@ its own under ``.packs/`` and points at it with a link named after the pack::
     <root>/.packs/ocr-tiny-det-6.0-1f0c9a2e/{manifest.json,model.onnx}
     <root>/.staging/            half-built packs; whatever an interrupted install left here is swept by the next one
     <root>/.downloads/          half downloads from URLs, which the next install continues
+    <root>/.registry/           the last catalogue of each registry, for when there is no network
     <root>/.lock                held by the process that installs or removes
 
 Replacing a link is one atomic rename, so a reader sees the whole old pack or the whole new one, whenever the
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.clock import Clock, SystemClock
-from shared.errors import PackCorrupt, PackMissing, PackUnsupported, StorageError, UsageError
+from shared.errors import PackCorrupt, PackError, PackMissing, PackUnsupported, StorageError, UsageError
 from shared.files import fsync
 from shared.limits import MAX_MANIFEST_BYTES
 from shared.models.manifest import (
@@ -126,11 +127,15 @@ class PackStore:
         self._verified: dict[str, InstalledPack] = {}
 
     def names(self) -> list[str]:
-        """Names of the installed packs, sorted; nothing is verified."""
+        """Names of the installed packs, sorted; nothing is verified. Files that lie in the store are no packs."""
         with storage_errors(f"list the pack store {self.root}", self.root):
             if not self.root.is_dir():
                 return []
-            return sorted(entry.name for entry in self.root.iterdir() if PACK_NAME.fullmatch(entry.name))
+            return sorted(
+                entry.name
+                for entry in self.root.iterdir()
+                if PACK_NAME.fullmatch(entry.name) and (entry.is_symlink() or entry.is_dir())
+            )
 
     def manifest(self, name: str) -> PackManifest:
         """Read an installed pack's manifest without hashing its files.
@@ -142,12 +147,36 @@ class PackStore:
         return self._read(name)[0]
 
     def installed(self) -> list[PackManifest]:
-        """Manifests of all installed packs, by name; nothing is hashed.
+        """Manifests of the installed packs this runtime can use as far as manifests tell, by name; nothing is hashed.
+
+        A pack with a manifest that cannot be read, or that was made for another runtime, is left out, so that it does
+        not take the others with it; `problems` says what is wrong with it.
 
         Raises:
-            PackCorrupt: one manifest cannot be read.
+            StorageError: the store cannot be read.
         """
-        return [self.manifest(name) for name in self.names()]
+        return self._survey()[0]
+
+    def problems(self) -> dict[str, PackError]:
+        """Why packs are left out of `installed`, by name.
+
+        Raises:
+            StorageError: the store cannot be read.
+        """
+        return self._survey()[1]
+
+    def _survey(self) -> tuple[list[PackManifest], dict[str, PackError]]:
+        manifests: list[PackManifest] = []
+        problems: dict[str, PackError] = {}
+        for name in self.names():
+            try:
+                manifest = self.manifest(name)
+                check_supported(manifest)
+            except PackError as error:
+                problems[name] = error
+            else:
+                manifests.append(manifest)
+        return manifests, problems
 
     def get(self, name: str) -> InstalledPack:
         """An installed pack whose files are what its manifest says; each is hashed once per process.
@@ -286,7 +315,10 @@ class PackStore:
             if not folder.is_dir():
                 raise _missing(name, self.root)
             path = folder / MANIFEST_NAME
-            hint = _install_hint(name, "reinstall")
+            if not (self.root / name).is_symlink():  # we only make links: somebody put a folder there
+                hint = f"Move {self.root / name} away unless it is to be a pack"
+            else:
+                hint = _install_hint(name, "reinstall")
             if not path.is_file() or path.stat().st_size > MAX_MANIFEST_BYTES:
                 raise PackCorrupt(f"pack {name} has no usable {MANIFEST_NAME}", hint=hint)
             try:
@@ -308,7 +340,7 @@ class PackStore:
             check_file(folder / file.name, file, owner=f"pack {name}", hint="Its source is damaged; try again")
 
     def _swap_in(self, name: str, manifest: PackManifest, staging: Path) -> None:
-        if (self.root / name).is_dir() and not (self.root / name).is_symlink():
+        if (self.root / name).exists() and not (self.root / name).is_symlink():
             raise StorageError(
                 f"{self.root / name} was put there by hand", hint=f"Move it away, then {_install_hint(name)}"
             )
@@ -358,6 +390,8 @@ def storage_errors(action: str, root: Path) -> Iterator[None]:
         hint = ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "Free some space and try again"
+        elif error.errno == errno.EFBIG:
+            hint = "Raise the limit on file sizes (ulimit -f) and try again"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             hint = f"Make {root} writable, or choose another folder with --packs or ${STORE_VARIABLE}"
         raise StorageError(f"cannot {action}: {error.strerror or error}", hint=hint) from error

@@ -1,44 +1,48 @@
-"""Where whole packs come from besides the catalogue: a folder, or an https URL.
+"""Where packs come from besides the catalogue: a folder, an https URL, or a registry of published models.
 
-Both hold packs as the store does: a ``manifest.json`` beside the files it lists. A folder or an archive may be one
-pack, or hold several in folders of their own.
+Folders and URLs hold packs as the store does, a ``manifest.json`` beside the files it lists, or translation models as
+they are published (see `native`). A folder or an archive may be one pack, or hold several in folders of their own.
 """
 
 from __future__ import annotations
 
+import html
+import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Final, Protocol, TypeAlias
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from shared.errors import PackCorrupt, PackSourceUnreachable, UsageError
-from shared.limits import MAX_MANIFEST_BYTES
-from shared.models.download import download
+from shared.limits import MAX_MANIFEST_BYTES, MAX_UPSTREAM_MODEL_BYTES
+from shared.models import native
+from shared.models.download import FileNotServed, download, fetch, is_loopback
+from shared.models.language_tags import direction_of
 from shared.models.manifest import MANIFEST_NAME, PackFile, PackManifest, check_file, parse_manifest
+from shared.models.native_files import FileKind, canonical_name, group_names
+from shared.models.offers import Offer, PackSource, Progress, Stage
+
+__all__ = [
+    "FolderSource",
+    "OfferedPack",
+    "PackSource",
+    "Progress",
+    "Stage",
+    "UrlSource",
+    "archive_errors",
+    "extract_file",
+    "source_of",
+]
 
 _COPY_CHUNK: Final = 1 << 20
 _TRY_AGAIN: Final = "The source is damaged or was cut off; try again"
-
-
-class Stage(StrEnum):
-    """What an install is doing."""
-
-    PRESENT = "already installed"
-    REPLACING = "replacing a broken or different one"
-    DOWNLOADING = "downloading"
-    EXTRACTING = "extracting"
-    CONVERTING = "converting"
-    INSTALLED = "installed"
-
-
-Progress: TypeAlias = Callable[[str, Stage, int], None]
-"""Called with a pack's or a download's name, its stage, and the bytes done in that stage."""
+_LINK: Final = re.compile(r"""href\s*=\s*["']?([^"'\s>]{1,200})""", re.IGNORECASE)
+_LICENCE_NAME: Final = "LICENSE"
 
 
 @dataclass(frozen=True)
@@ -48,69 +52,65 @@ class OfferedPack:
     manifest: PackManifest
     folder: Path
 
-    def copy_to(self, target: Path) -> PackManifest:
-        """Copy the listed files into `target`, checking them; returns the manifest.
+    @property
+    def name(self) -> str:
+        """See `Offer.name`."""
+        return self.manifest.name
 
-        Raises:
-            PackCorrupt: a file is absent or is not what the manifest says.
-            OSError: the disk refuses.
-        """
+    def same(self, installed: PackManifest) -> bool:
+        """See `Offer.same`."""
+        return installed == self.manifest
+
+    def build(self, folder: Path, progress: Progress) -> PackManifest:
+        """Copy the listed files, checking them; see `Offer.build`."""
+        progress(self.name, Stage.EXTRACTING, self.manifest.size)
         for file in self.manifest.files:
             origin = self.folder / file.name
             check_file(origin, file, owner=f"pack {self.manifest.name} in {self.folder}", hint=_TRY_AGAIN)
-            shutil.copyfile(origin, target / file.name)
+            shutil.copyfile(origin, folder / file.name)
         return self.manifest
-
-
-class PackSource(Protocol):
-    """A place that holds packs with their manifests."""
-
-    def offers(self, scratch: Path, downloads: Path, progress: Progress) -> list[OfferedPack]:
-        """Find the packs of this source, downloading them if need be.
-
-        Args:
-            scratch: folder for temporary files, gone after the install.
-            downloads: folder for half downloads, kept so that the next try goes on with them.
-            progress: told about the bytes downloaded.
-
-        Raises:
-            PackSourceUnreachable: the source cannot be reached or holds no pack.
-            PackCorrupt: a manifest or an archive is wrong.
-            OSError: the disk refuses.
-        """
-        ...
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A folder that is a pack, or holds packs in folders of their own."""
+    """A folder that is a pack or a published model, or holds such in folders of their own."""
 
     folder: Path
 
-    def offers(self, scratch: Path, downloads: Path, progress: Progress) -> list[OfferedPack]:
+    def offers(
+        self, names: Sequence[str] | None, scratch: Path, downloads: Path, progress: Progress
+    ) -> Sequence[Offer]:
         """See `PackSource.offers`; nothing is downloaded."""
         if not self.folder.is_dir():
-            raise PackSourceUnreachable(f"no folder {self.folder}", hint="Give a folder with a manifest.json")
-        candidates = [self.folder, *sorted(path for path in self.folder.iterdir() if path.is_dir())]
-        found = [folder for folder in candidates if (folder / MANIFEST_NAME).is_file()]
+            raise PackSourceUnreachable(f"no folder {self.folder}", hint=f"Give a folder with a {MANIFEST_NAME}")
+        found: list[Offer] = []
+        for folder in [self.folder, *sorted(path for path in self.folder.iterdir() if path.is_dir())]:
+            if (folder / MANIFEST_NAME).is_file():
+                found.append(OfferedPack(_read_manifest(folder / MANIFEST_NAME), folder))
+            else:
+                found += native.folder_offers(folder, scratch / f"unpacked-{len(found)}")
         if not found:
             raise PackSourceUnreachable(
-                f"{self.folder} holds no pack", hint=f"A pack is a folder with a {MANIFEST_NAME}"
+                f"{self.folder} holds no pack",
+                hint=f"A pack is a folder with a {MANIFEST_NAME}, or with a published model.<pair>.intgemm.alphas.bin",
             )
-        return [OfferedPack(_read_manifest(folder / MANIFEST_NAME), folder) for folder in found]
+        return found
 
 
 @dataclass(frozen=True)
 class UrlSource:
-    """An https URL of a ``.zip`` archive of packs, or of a folder that serves ``manifest.json`` and its files.
+    """An https URL of a ``.zip`` archive of packs, or of a folder that serves a pack's or a published model's files.
 
-    An archive's own hash may be pinned as pip does it, with ``#sha256=...`` at the end of the URL. Plain http is
-    taken only from this machine.
+    A folder of a published model is known by its index page, or by the names that go with the pack that is asked for.
+    An archive's own hash may be pinned as pip does it, with ``#sha256=...`` at the end of the URL. Plain http is taken
+    only from this machine.
     """
 
     url: str
 
-    def offers(self, scratch: Path, downloads: Path, progress: Progress) -> list[OfferedPack]:
+    def offers(
+        self, names: Sequence[str] | None, scratch: Path, downloads: Path, progress: Progress
+    ) -> Sequence[Offer]:
         """See `PackSource.offers`."""
         parts = urlsplit(self.url)
         if parts.path.endswith(".zip"):
@@ -121,12 +121,15 @@ class UrlSource:
                 self._check_archive(archive)
             with archive_errors(self._plain()):
                 _unzip_packs(archive, scratch / "packs")
-            return FolderSource(scratch / "packs").offers(scratch, downloads, progress)
+            return FolderSource(scratch / "packs").offers(names, scratch, downloads, progress)
         folder = scratch / "pack"
         folder.mkdir()
         base = self._plain().removesuffix(MANIFEST_NAME).rstrip("/")
-        manifest_path = download(f"{base}/{MANIFEST_NAME}", folder / MANIFEST_NAME, downloads, limit=MAX_MANIFEST_BYTES)
-        manifest = _read_manifest(manifest_path)
+        try:
+            answer = fetch(f"{base}/{MANIFEST_NAME}", limit=MAX_MANIFEST_BYTES)
+        except FileNotServed as error:
+            return self._published_model(base, names, error, scratch, downloads, progress)
+        manifest = parse_manifest(answer.data, origin=base)
         for file in manifest.files:
             download(
                 f"{base}/{file.name}",
@@ -136,6 +139,48 @@ class UrlSource:
                 progress=_reporting(progress, file.name),
             )
         return [OfferedPack(manifest, folder)]
+
+    def _published_model(
+        self,
+        base: str,
+        names: Sequence[str] | None,
+        no_manifest: FileNotServed,
+        scratch: Path,
+        downloads: Path,
+        progress: Progress,
+    ) -> Sequence[Offer]:
+        """Download a model that is served under the names it was published with."""
+        folder = scratch / "published"
+        folder.mkdir()
+
+        def get(name: str) -> None:
+            download(
+                f"{base}/{name}",
+                folder / name,
+                downloads,
+                limit=MAX_UPSTREAM_MODEL_BYTES,
+                progress=_reporting(progress, name),
+            )
+
+        listed = _index(base)
+        groups = group_names(listed)
+        for files in groups.values():
+            for file in files.values():
+                get(file.name)
+        if not groups:
+            for name in names or ():
+                _probe("".join(direction_of(name)), get)
+        beside = (native.REFERENCE_NAME, native.METADATA_NAME, _LICENCE_NAME)
+        for name in beside:
+            if not listed or name in listed:
+                _if_served(name, get)
+        offers = native.folder_offers(folder, scratch / "unpacked")
+        if not offers:
+            raise PackSourceUnreachable(
+                f"{base} holds no pack: it serves no {MANIFEST_NAME} and no published model that can be found",
+                hint="Name the pack, such as mt-es-en, or give the URL of a folder with an index page",
+            ) from no_manifest
+        return [_downloaded_from(offer, base) for offer in offers]
 
     def _plain(self) -> str:
         return urlsplit(self.url)._replace(fragment="").geturl()
@@ -148,18 +193,69 @@ class UrlSource:
         check_file(archive, expected, owner=self._plain(), hint=_TRY_AGAIN)
 
 
+def _downloaded_from(offer: native.NativeOffer, base: str) -> native.NativeOffer:
+    """The offer of a model that was downloaded from `base`."""
+    description = replace(offer.description, origin=f"published model from {base}")
+    return replace(offer, description=description)
+
+
 def source_of(text: str) -> PackSource:
     """The source a user named: a URL, or else a folder.
 
     Raises:
         UsageError: a URL that is neither https nor of this machine.
     """
-    parts = urlsplit(text)
     if "://" not in text:
         return FolderSource(Path(text).expanduser())
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")):
-        return UrlSource(text)
-    raise UsageError(f"packs are not taken from {parts.scheme}://{parts.netloc}", hint="Use https or a folder")
+    check_url(text)
+    return UrlSource(text)
+
+
+def is_catalogue(text: str) -> bool:
+    """Whether a user named a registry's catalogue: a URL that ends in ``/records`` or ``.json`` (but no manifest)."""
+    path = text.partition("?")[0].partition("#")[0]
+    return "://" in text and path.endswith(("/records", ".json")) and not path.endswith(f"/{MANIFEST_NAME}")
+
+
+def check_url(text: str) -> None:
+    """Refuse what may not be downloaded from.
+
+    Raises:
+        UsageError: it is neither https nor http of this machine.
+    """
+    try:
+        parts = urlsplit(text)
+        here = is_loopback(text)
+    except ValueError as error:
+        raise UsageError(f"{text} is no URL: {error}") from error
+    if parts.scheme != "https" and not (parts.scheme == "http" and here):
+        raise UsageError(f"packs are not taken from {parts.scheme}://{parts.netloc}", hint="Use https or a folder")
+
+
+def _index(base: str) -> list[str]:
+    """File names a folder's index page links to; empty where the server shows none."""
+    try:
+        page = fetch(f"{base}/", limit=MAX_MANIFEST_BYTES).data.decode("utf-8", errors="replace")
+    except PackSourceUnreachable:
+        return []  # many servers show no folder; the files may still be there
+    links = (unquote(html.unescape(link)).removeprefix("./") for link in _LINK.findall(page))
+    return list(dict.fromkeys(link for link in links if "/" not in link))
+
+
+def _probe(pair: str, get: Callable[[str], None]) -> None:
+    """Download the files of a pair under the names they usually have, packed or not."""
+    for kind in FileKind:
+        plain = canonical_name(kind, pair)
+        if not _if_served(f"{plain}.gz", get):
+            _if_served(plain, get)
+
+
+def _if_served(name: str, get: Callable[[str], None]) -> bool:
+    try:
+        get(name)
+    except FileNotServed:
+        return False
+    return True
 
 
 @contextmanager
@@ -214,6 +310,6 @@ def _read_manifest(path: Path) -> PackManifest:
     return parse_manifest(path.read_bytes(), origin=str(path.parent))
 
 
-def _reporting(progress: Progress, path: str) -> Callable[[int], None]:
+def _reporting(progress: Progress, path: str) -> Callable[[int, int], None]:
     name = PurePosixPath(path).name
-    return lambda done: progress(name, Stage.DOWNLOADING, done)
+    return lambda done, total: progress(name, Stage.DOWNLOADING, done, total)

@@ -18,7 +18,8 @@ from typing import Final
 
 from shared.errors import PackSourceUnreachable, StorageError
 from shared.models.manifest import PackFile
-from shared.models.sources import Progress, Stage, archive_errors, extract_file
+from shared.models.offers import Progress, Stage
+from shared.models.sources import archive_errors, extract_file
 
 PIP_TIMEOUT: Final = 10
 """Seconds pip waits for one answer of the index."""
@@ -162,12 +163,20 @@ def pip_failure(requirement: str, output: str) -> PackSourceUnreachable | Storag
         )
     if "No space left on device" in output or "Disk quota exceeded" in output:
         return StorageError(f"cannot download {requirement}: the disk is full", hint="Free some space and try again")
+    if "File too large" in output:
+        return StorageError(
+            f"cannot download {requirement}: File too large",
+            hint="Raise the limit on file sizes (ulimit -f) and try again",
+        )
     hint = "Check the connection and pip's settings (pip config list), or install from a folder with --from"
     if _UNREACHABLE.search(output):
         return PackSourceUnreachable(f"cannot download {requirement}: the package index cannot be reached", hint=hint)
     if "No matching distribution" in output:
         return PackSourceUnreachable(f"the configured package index has no {requirement}", hint=hint)
-    lines = [line for line in output.splitlines() if line.startswith("ERROR:")] or output.splitlines() or ["no reason"]
+    said = output.split("\n") if output.strip() else ["no reason"]
+    # "ERROR: Exception:" stands before a traceback, whose last line says what happened.
+    errors = [line for line in said if line.startswith("ERROR:") and not line.endswith("Exception:")]
+    lines = errors or [line for line in said if line.strip() and "[notice]" not in line]
     reason = lines[-1].removeprefix("ERROR:").strip()
     return PackSourceUnreachable(f"pip cannot download {requirement}: {reason}", hint=hint)
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import json
 import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,13 +23,13 @@ from shared.models.packs import PackStore
 from shared.models.sources import Stage
 
 MODEL = b"a model"
+MODEL_FILE = PackFile("model.onnx", hashlib.sha256(MODEL).hexdigest(), len(MODEL))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder that holds the pack "demo"."""
-    file = PackFile("model.onnx", hashlib.sha256(MODEL).hexdigest(), len(MODEL))
-    manifest = PackManifest("demo", "1", Task.RECOGNITION, ("pt",), None, (file,), 1, "Apache-2.0", "a test", {})
+    manifest = PackManifest("demo", "1", Task.RECOGNITION, ("pt",), None, (MODEL_FILE,), 1, "Apache-2.0", "a test", {})
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "model.onnx").write_bytes(MODEL)
     (tmp_path / "pack" / "manifest.json").write_bytes(dump_manifest(manifest))
@@ -81,6 +87,14 @@ def test_a_damaged_pack_fails_verify_and_a_damaged_manifest_fails_list(
         (["install", "--from", "http://packs.example/p.zip"], 2, "not taken from"),
         (["verify", "demo"], 5, "not installed"),
         (["remove", "demo"], 5, "not installed"),
+        (["install", "mt-es-en", "--registry", "http://registry.example/records"], 2, "not taken from"),
+        (["install", "mt-es-en", "--registry", "http://127.0.0.1:9/models.json"], 5, "cannot download"),
+        (["install", "mt-zh-hant-en", "--registry", "http://127.0.0.1:9/models.json"], 5, "Traditional Chinese"),
+        (["install", "--from", "http://127.0.0.1:9/models.json"], 2, "too many models"),
+        (["install", "a", "--from", "x", "--registry", "https://registry.example/records"], 2, "two sources"),
+        (["install", "--from", ".", "--architecture", "tiny"], 2, "--architecture"),
+        (["available", "--registry", "http://127.0.0.1:9/models.json"], 5, "cannot download"),
+        (["available", "--language", "español"], 5, "no language tag"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_an_exit_code(
@@ -93,10 +107,132 @@ def test_what_cannot_be_done_is_one_line_and_an_exit_code(
     assert error.count("\n") == 1
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing."""
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def entry(source: str, target: str, architecture: str = "tiny", status: str | None = "Release") -> dict[str, Any]:
+    pair = source.replace("-", "") + target
+    files = {"model": f"model.{pair}.intgemm.alphas.bin.gz", "vocab": f"vocab.{pair}.spm.gz"}
+    described: dict[str, Any] = {key: {"path": f"models/{name}"} for key, name in files.items()}
+    described["model"] |= {"uncompressedSize": 17_140_836, "uncompressedHash": "ab" * 32}
+    return {
+        "architecture": architecture,
+        "releaseStatus": status,
+        "sourceLanguage": source,
+        "targetLanguage": target,
+        "files": described,
+    }
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A registry on this machine: its URL, and the file that is its catalogue."""
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    models = {
+        "es-en": [entry("es", "en"), entry("es", "en", "base-memory")],
+        "en-fr": [entry("en", "fr", status=None)],
+        "zh-Hant-en": [entry("zh-Hant", "en")],
+    }
+    (folder / "models.json").write_text(json.dumps({"baseUrl": url, "generated": "", "models": models}))
+    yield f"{url}/models.json", folder / "models.json"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_what_a_registry_has_is_listed_with_what_is_installed(
+    catalogue: tuple[str, Path], store: PackStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, _ = catalogue
+    manifest = PackManifest(
+        "mt-es-en", "7", Task.TRANSLATION, ("es", "en"), ("es", "en"), (MODEL_FILE,), 1, "CC0-1.0", "a test", {}
+    )
+    (store.root / "mt-es-en").mkdir(parents=True)
+    (store.root / "mt-es-en" / "manifest.json").write_bytes(dump_manifest(manifest))
+    assert packs(store, "available", "--registry", url) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"{url}, asked just now"
+    rows = [line.split() for line in told[1:5]]
+    assert rows == [
+        ["NAME", "ARCHITECTURE", "MB", "VERSION", "STATE"],
+        ["mt-en-fr", "tiny", "17.1", "sha-abababababab", "for", "testers"],
+        ["mt-es-en", "base-memory", "17.1", "sha-abababababab", "another", "version", "is", "installed"],
+        ["mt-es-en", "tiny", "17.1", "sha-abababababab", "another", "version", "is", "installed"],
+    ]
+    assert "zh-Hant are not supported" in told[5]
+
+
+def test_the_list_can_be_narrowed_to_a_language(
+    catalogue: tuple[str, Path], store: PackStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAYWORD_REGISTRY", catalogue[0])
+    assert packs(store, "available", "--language", "fr") == 0
+    told = capsys.readouterr().out
+    assert "mt-en-fr" in told
+    assert "mt-es-en" not in told
+    assert packs(store, "available", "--language", "sv") == 0
+    assert "nothing there for this choice" in capsys.readouterr().out
+
+
+def test_without_a_network_the_list_is_the_last_one_and_says_its_date(
+    catalogue: tuple[str, Path], store: PackStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, document = catalogue
+    assert packs(store, "available", "--registry", url) == 0
+    document.unlink()
+    capsys.readouterr()
+    assert packs(store, "available", "--registry", url) == 0
+    told = capsys.readouterr().out
+    assert ", as it was on 20" in told
+    assert "404" in told.splitlines()[0]
+    assert "mt-es-en" in told
+    assert packs(store, "install", "mt-es-en", "--registry", url) == 5
+    assert "lists it (tiny)" in capsys.readouterr().err
+
+
+def test_packs_of_another_wayword_are_named_with_what_to_do(
+    folder: Path, store: PackStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = PackManifest(
+        "mt-es-en",
+        "7",
+        Task.TRANSLATION,
+        ("es", "en"),
+        ("es", "en"),
+        (MODEL_FILE,),
+        1,
+        "CC0-1.0",
+        "a test",
+        {},
+        {"conversion": 0},
+    )
+    (store.root / "mt-es-en").mkdir(parents=True)
+    (store.root / "mt-es-en" / "manifest.json").write_bytes(dump_manifest(manifest))
+    assert packs(store, "install", "--from", str(folder)) == 0
+    assert "does not run: wayword-phone packs install mt-es-en" in capsys.readouterr().out
+    assert packs(store, "list") == 5
+    told = capsys.readouterr()
+    assert "mt-es-en  7        not usable" in told.out
+    assert "was converted for format 0" in told.err
+
+
 @pytest.mark.parametrize(
     ("terminal", "shown"),
     [
-        (True, "w: downloading\rw: downloading 1.0 MB\rw: downloading 2.0 MB\ndemo: installed 3.0 MB\n"),
+        (
+            True,
+            "w: downloading\rw: downloading 1.0 MB\rw: downloading [############------------] 2.0 of 4.0 MB\n"
+            "demo: installed 3.0 MB\n",
+        ),
         (False, "w: downloading\ndemo: installed 3.0 MB\n"),
     ],
 )
@@ -108,7 +244,7 @@ def test_bytes_are_counted_in_place_on_a_terminal_only(
     printer = ProgressPrinter(terminal=terminal)
     printer("w", Stage.DOWNLOADING, 0)
     printer("w", Stage.DOWNLOADING, 1_000_000)
-    printer("w", Stage.DOWNLOADING, 2_000_000)
+    printer("w", Stage.DOWNLOADING, 2_000_000, 4_000_000)
     printer("demo", Stage.INSTALLED, 3_000_000)
     printer.close()
     assert out.getvalue() == shown

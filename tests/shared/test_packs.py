@@ -129,6 +129,36 @@ def test_a_damaged_manifest_is_found(store: PackStore) -> None:
         store.get("demo")
 
 
+def test_a_damaged_manifest_does_not_take_the_other_packs_with_it(store: PackStore, tmp_path: Path) -> None:
+    install_from(store, FolderSource(pack_folder(tmp_path / "other", "other", NEW)))
+    (store.root / "demo" / "manifest.json").write_text("{")
+    assert [manifest.name for manifest in store.installed()] == ["other"]
+    (name, problem), *rest = store.problems().items()
+    assert (name, rest) == ("demo", [])
+    assert isinstance(problem, PackCorrupt)
+    assert "packs install demo" in problem.hint
+    (store.root / "demo" / "manifest.json").write_bytes(
+        dump_manifest(replace(manifest_of("demo", OLD), encoding_version=99))
+    )
+    assert [manifest.name for manifest in store.installed()] == ["other"]
+    assert isinstance(store.problems()["demo"], PackUnsupported)
+
+
+def test_what_somebody_left_in_the_store_is_told_from_a_pack(store: PackStore) -> None:
+    (store.root / "photos").mkdir()
+    (store.root / "notes").write_text("not a pack")
+    assert store.names() == ["demo", "photos"]
+    assert [manifest.name for manifest in store.installed()] == ["demo"]
+    with pytest.raises(PackCorrupt, match="pack photos has no usable") as caught:
+        store.get("photos")
+    assert caught.value.hint == f"Move {store.root / 'photos'} away unless it is to be a pack"
+    with pytest.raises(PackMissing):
+        store.get("notes")
+    with store.exclusive(), pytest.raises(StorageError, match="by hand"):
+        store.install("notes", lambda folder: replace(write_new(folder), name="notes"))
+    assert (store.root / "notes").read_text() == "not a pack"
+
+
 def test_an_unknown_encoding_version_is_refused_and_not_installed(store: PackStore, tmp_path: Path) -> None:
     source = FolderSource(pack_folder(tmp_path / "future", "demo", NEW, version="9", encoding=99))
     with pytest.raises(PackUnsupported, match="detection encoding 99"):

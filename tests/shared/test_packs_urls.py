@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
+from http_kit import FileServer
 from packs_kit import pack_folder, visible
 
 from shared.errors import PackCorrupt, PackSourceUnreachable, UsageError
@@ -20,60 +20,6 @@ from shared.models.packs import PackStore
 from shared.models.sources import FolderSource, UrlSource, source_of
 
 FILES = {"model.onnx": bytes(range(256)) * 4096, "dictionary.txt": b"a\nb\n"}
-
-
-class FileServer:
-    """Serves a folder on this machine, with Range and ETag, and breaks off where it is told to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.break_after: int | None = None
-        self.requests: list[tuple[str, str | None]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.answer(self)
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        wanted = request.headers.get("Range")
-        self.requests.append((request.path, wanted))
-        if request.path == "/moved.zip":
-            request.send_response(302)
-            request.send_header("Location", "http://packs.example/packs.zip")
-            request.end_headers()
-            return
-        path = self.folder / request.path.lstrip("/")
-        if not path.is_file():
-            request.send_error(404)
-            return
-        data = path.read_bytes()
-        tag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
-        start = 0
-        if wanted and request.headers.get("If-Range") == tag:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            request.send_response(206)
-            request.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        else:
-            request.send_response(200)
-        request.send_header("Content-Length", str(len(data) - start))
-        request.send_header("ETag", tag)
-        request.end_headers()
-        rest = data[start:]
-        request.wfile.write(rest if self.break_after is None else rest[: self.break_after])
 
 
 @pytest.fixture
@@ -191,8 +137,27 @@ def test_a_missing_file_and_a_dead_server_are_unreachable(server: FileServer, st
 
 
 def test_a_redirect_to_an_unencrypted_address_is_refused(server: FileServer, store: PackStore) -> None:
+    server.redirects["/moved.zip"] = "http://packs.example/packs.zip"
     with pytest.raises(PackSourceUnreachable, match=r"packs\.example"):
         install_from(store, UrlSource(f"{server.url}/moved.zip"))
+
+
+@pytest.mark.parametrize("path", ["/packs.zip", "/manifest.json"])
+def test_a_server_that_sends_a_byte_now_and_then_does_not_hold_an_install_up(
+    server: FileServer, store: PackStore, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(downloading, "GRACE", 0.3)
+    monkeypatch.setattr(downloading, "SLOWEST_RATE", 1e12)
+    server.drip[path] = lambda: True  # each byte comes long before the limit of a single read
+    with pytest.raises(PackSourceUnreachable, match="took longer than"):
+        install_from(store, UrlSource(f"{server.url}{path}"))
+    assert visible(store.root) == []
+
+
+def test_an_archive_may_not_lead_from_the_world_to_this_machine() -> None:
+    guard = downloading._refuse_plain_http("https://packs.example/packs.zip")
+    with pytest.raises(PackSourceUnreachable, match="unencrypted"):
+        asyncio.run(guard(httpx.Request("GET", "http://127.0.0.1/packs.zip")))
 
 
 def test_only_https_and_folders_are_sources() -> None:

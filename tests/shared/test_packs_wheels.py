@@ -58,7 +58,7 @@ class Told:
     def __init__(self) -> None:
         self.steps: list[tuple[str, Stage]] = []
 
-    def __call__(self, name: str, stage: Stage, _done: int) -> None:
+    def __call__(self, name: str, stage: Stage, done: int, total: int = 0) -> None:
         if (name, stage) not in self.steps:
             self.steps.append((name, stage))
 
@@ -169,6 +169,8 @@ def test_a_python_without_pip_says_so(store: PackStore, tmp_path: Path, monkeypa
         ("WARNING: Retrying (Retry(total=0))\nERROR: No matching distribution found", PackSourceUnreachable, "reached"),
         ("ERROR: Ignored\nERROR: HTTP error 503 while getting it", PackSourceUnreachable, "HTTP error 503"),
         ("", PackSourceUnreachable, "no reason"),
+        ("ERROR: Exception:\nTraceback\nOSError: [Errno 27] File too large", StorageError, "File too large"),
+        ("ERROR: Exception:\nTraceback\nKeyError: 'x'\n", PackSourceUnreachable, "KeyError: 'x'"),
     ],
 )
 def test_what_pip_says_has_one_typed_reason(output: str, kind: type[Exception], words: str) -> None:
