@@ -1,6 +1,7 @@
-"""A tiny Bergamot model in the real file formats, and the same network written plainly in numpy.
+"""Tiny Bergamot models in the real file formats.
 
-The network below follows marian's definition and shares no code with `shared.models.bergamot`.
+The shapes vary as published ones do (depth, width, heads, feed-forward blocks), and so do the ways of sharing
+vocabularies and tying embeddings.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,23 +23,6 @@ from shared.models.packs import InstalledPack
 
 FLOAT32, INTGEMM8, CHARACTERS = 0x404, 0x4101, 0x101
 FREQUENT = 6
-CONFIG = """\
-type: transformer
-dec-cell: ssru
-dec-cell-base-depth: 2
-dim-emb: 32
-dim-vocabs:
-  - 60
-  - 60
-enc-depth: 2
-dec-depth: 2
-tied-embeddings-all: true
-transformer-decoder-autoreg: rnn
-transformer-dim-ffn: 48
-transformer-heads: 4
-transformer-postprocess: dan
-transformer-preprocess: ""
-"""
 _TEXT = (
     "a saída de emergência fica à direita",
     "o museu abre às dez horas",
@@ -45,16 +30,33 @@ _TEXT = (
     "a rua está fechada hoje",
     "compre o bilhete na estação",
 )
+_ENGLISH = (
+    "the emergency exit is on the right",
+    "the museum opens at ten o'clock",
+    "no smoking in this place",
+    "the street is closed today",
+    "buy the ticket at the station",
+)
+
+
+class Tying(Enum):
+    """Which of the three tables (source and target embeddings, output layer) are one parameter."""
+
+    ALL = "Wemb for everything"
+    TARGET = "encoder_Wemb; decoder_Wemb for target and output: models with two vocabularies"
+    SOURCE = "Wemb for source and target, an output layer of its own"
+    NONE = "three tables"
+    LEGACY = "three tables, the output layer transposed"
 
 
 @cache
-def vocabulary_bytes() -> bytes:
+def vocabulary_bytes(language: str = "pt") -> bytes:
     """A SentencePiece model of some 60 pieces; `</s>` is 0 and `<unk>` 1, as in marian's."""
     stream = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(_TEXT * 4),
+        sentence_iterator=iter((_TEXT if language == "pt" else _ENGLISH) * 4),
         model_writer=stream,
-        vocab_size=60,
+        vocab_size=60 if language == "pt" else 52,
         hard_vocab_limit=False,
         character_coverage=1.0,
         bos_id=-1,
@@ -66,10 +68,10 @@ def vocabulary_bytes() -> bytes:
     return stream.getvalue()
 
 
-def load_vocabulary() -> Any:
+def load_vocabulary(language: str = "pt") -> Any:
     """The processor of `vocabulary_bytes`."""
     processor = sentencepiece.SentencePieceProcessor()
-    processor.LoadFromSerializedProto(vocabulary_bytes())
+    processor.LoadFromSerializedProto(vocabulary_bytes(language))
     return processor
 
 
@@ -89,20 +91,41 @@ def shortlist_bytes(lists: list[list[int]], frequent: int = FREQUENT) -> bytes:
     """A binary shortlist with one list of targets for each source token."""
     offsets = np.cumsum([0, *map(len, lists)]).astype("<u8")
     targets = np.array([target for entries in lists for target in entries], dtype="<u4")
-    header = struct.pack("<6Q", 0xF11A48D5013417F5, 0, frequent, 50, len(offsets), len(targets))
-    return header + offsets.tobytes() + targets.tobytes()
+    covered = struct.pack("<4Q", frequent, 50, len(offsets), len(targets)) + offsets.tobytes() + targets.tobytes()
+    return sealed(struct.pack("<2Q", 0xF11A48D5013417F5, 0) + covered)
+
+
+def sealed(shortlist: bytes) -> bytes:
+    """A binary shortlist with the checksum that fits its other bytes."""
+    words = np.frombuffer(shortlist[16 : len(shortlist) - len(shortlist) % 8], "<u8").tolist()
+    checksum = 0
+    for word in words:
+        checksum = (checksum ^ (word + 0x9E3779B9 + (checksum << 6) + (checksum >> 2))) % 2**64
+    return shortlist[:8] + struct.pack("<Q", checksum) + shortlist[16:]
 
 
 @dataclass
 class TinyModel:
-    """Random parameters of a small network: `matrices` int8 with `scales`, `vectors` float32."""
+    """Random parameters of a small network: `matrices` int8 with `scales`, `vectors` float32.
+
+    `config` is the embedded configuration: "true" for the one that fits, None for none, else the text itself.
+    """
 
     seed: int = 0
     width: int = 32
     heads: int = 4
     inner: int = 48
     layers: int = 2
-    config: str | None = CONFIG
+    decoder_layers: int | None = None
+    decoder_inner: int | None = None
+    feed_forward_layers: int = 2
+    activation: str = "relu"
+    tying: Tying = Tying.ALL
+    two_vocabularies: bool = False
+    float_tables: bool = False
+    has_bias: bool = True
+    has_shortlist: bool = True
+    config: str | None = "true"
     end_bias: float = 1.0
     matrices: dict[str, np.ndarray] = field(default_factory=dict)
     scales: dict[str, float] = field(default_factory=dict)
@@ -110,8 +133,15 @@ class TinyModel:
 
     def __post_init__(self) -> None:
         random = np.random.default_rng(self.seed)
-        size, width, inner = load_vocabulary().GetPieceSize(), self.width, self.inner
-        self.lists = [sorted(set(random.integers(0, size, 5).tolist())) for _ in range(size)]
+        width = self.width
+        self.decoder_layers = self.decoder_layers or self.layers
+        self.decoder_inner = self.decoder_inner or self.inner
+        self.target_language = "en" if self.two_vocabularies else "pt"
+        source_size, size = (load_vocabulary(language).GetPieceSize() for language in ("pt", self.target_language))
+        self.sizes = (source_size, size)
+        if self.config == "true":
+            self.config = self.fitting_config()
+        self.lists = [sorted(set(random.integers(0, size, 5).tolist())) for _ in range(source_size)]
 
         def matrix(name: str, rows: int, columns: int, spread: float) -> None:
             # At most 63: processors without VNNI add products of two neighbours in 16 bits, which then never saturates.
@@ -131,34 +161,102 @@ class TinyModel:
             vector(f"{prefix}_ln_scale", width, 1.0)
             vector(f"{prefix}_ln_bias", width)
 
-        def feed_forward(prefix: str) -> None:
-            matrix(f"{prefix}_ffn_W1", width, inner, 1.0)
-            matrix(f"{prefix}_ffn_W2", inner, width, 1.0)
-            vector(f"{prefix}_ffn_b1", inner)
-            vector(f"{prefix}_ffn_b2", width)
+        def feed_forward(prefix: str, inner: int) -> None:
+            rows = width
+            for number in range(1, self.feed_forward_layers + 1):
+                columns = width if number == self.feed_forward_layers else inner
+                matrix(f"{prefix}_ffn_W{number}", rows, columns, 1.0)
+                vector(f"{prefix}_ffn_b{number}", columns)
+                rows = columns
             normalisation(f"{prefix}_ffn_ffn")
 
-        matrix("Wemb", size, width, 0.08 * np.sqrt(size))
-        vector("decoder_ff_logit_out_b", size)
-        self.vectors["decoder_ff_logit_out_b"][0] = self.end_bias
+        def table(name: str, rows: int) -> None:
+            matrix(name, rows, width, 0.08 * np.sqrt(rows))
+
+        if self.tying in (Tying.ALL, Tying.SOURCE):
+            table("Wemb", size)
+        else:
+            table("encoder_Wemb", source_size)
+            table("decoder_Wemb", size)
+        if self.tying in (Tying.NONE, Tying.SOURCE):
+            table("decoder_ff_logit_out_Wt", size)
+        if self.tying is Tying.LEGACY:
+            matrix("decoder_ff_logit_out_W", width, size, 0.08 * np.sqrt(width))
+        if self.has_bias:
+            vector("decoder_ff_logit_out_b", size)
+            self.vectors["decoder_ff_logit_out_b"][0] = self.end_bias
         for layer in range(1, self.layers + 1):
             attention(f"encoder_l{layer}_self")
-            feed_forward(f"encoder_l{layer}")
+            feed_forward(f"encoder_l{layer}", self.inner)
+        for layer in range(1, self.decoder_layers + 1):
             matrix(f"decoder_l{layer}_rnn_W", width, width, 3.0)
             matrix(f"decoder_l{layer}_rnn_Wf", width, width, 1.0)
             vector(f"decoder_l{layer}_rnn_bf", width)
             normalisation(f"decoder_l{layer}_rnn_ffn")
             attention(f"decoder_l{layer}_context")
-            feed_forward(f"decoder_l{layer}")
+            feed_forward(f"decoder_l{layer}", self.decoder_inner)
+
+    def fitting_config(self) -> str:
+        """The options marian would write for this network."""
+        tied = self.tying in (Tying.ALL, Tying.TARGET)
+        lines = {
+            "type": "transformer",
+            "bert-type-vocab-size": "2",
+            "dec-cell": "ssru",
+            "dec-cell-base-depth": "2",
+            "dim-emb": self.width,
+            "dim-vocabs": f"\n  - {self.sizes[0]}\n  - {self.sizes[1]}",
+            "enc-depth": self.layers,
+            "dec-depth": self.decoder_layers,
+            "input-types": "[]",
+            "lemma-dim-emb": 0,
+            "output-omit-bias": str(not self.has_bias).lower(),
+            "tied-embeddings": str(tied and self.tying is not Tying.ALL).lower(),
+            "tied-embeddings-all": str(self.tying is Tying.ALL).lower(),
+            "tied-embeddings-src": str(self.tying is Tying.SOURCE).lower(),
+            "transformer-decoder-autoreg": "rnn",
+            "transformer-dim-ffn": self.inner,
+            "transformer-ffn-activation": self.activation,
+            "transformer-ffn-depth": self.feed_forward_layers,
+            "transformer-heads": self.heads,
+            "transformer-postprocess": "dan",
+            "transformer-postprocess-emb": "d",
+            "transformer-preprocess": '""',
+            "transformer-tied-layers": "[]",
+            "version": "v1.9.56 94aeaa46 2021-04-28 00:28:35 +0100",
+        }
+        return "".join(f"{key}: {value}\n" for key, value in lines.items())
+
+    def table(self, name: str) -> np.ndarray:
+        """A table's real values: "source", "target" or "output"."""
+        own = {"source": "encoder_Wemb", "target": "decoder_Wemb", "output": "decoder_ff_logit_out_Wt"}
+        if self.tying is Tying.LEGACY and name == "output":
+            return self.matrices["decoder_ff_logit_out_W"].T * np.float32(self.scales["decoder_ff_logit_out_W"])
+        tied = {Tying.ALL: {}, Tying.TARGET: {"output": "decoder_Wemb"}}.get(self.tying, {})
+        parameter = tied.get(name, own[name])
+        if parameter not in self.matrices:
+            parameter = "Wemb"
+        return self.matrices[parameter] * np.float32(self.scales[parameter])
+
+    @property
+    def bias(self) -> np.ndarray:
+        return self.vectors.get("decoder_ff_logit_out_b", np.zeros(self.sizes[1], np.float32))
 
     def items(self) -> list[tuple[str, int, tuple[int, ...], bytes]]:
         """The parameters as the container stores them."""
         out: list[tuple[str, int, tuple[int, ...], bytes]] = []
         for name, values in self.matrices.items():
-            stored = values if name == "Wemb" else values.T
+            if self.float_tables and ("Wemb" in name or "logit_out" in name):
+                real = values * np.float32(self.scales[name])
+                out.append((name, FLOAT32, values.shape, real.astype("<f4").tobytes()))
+                continue
+            stored = values if "Wemb" in name else values.T
             data = stored.tobytes() + struct.pack("<f", 1 / self.scales[name]) + bytes(60)
             out.append((name, INTGEMM8, values.shape, data))
-            out.append((f"{name}_QuantMultA", FLOAT32, (1, 1), struct.pack("<f", 12.5)))
+            if name == "decoder_Wemb":  # as the real files have it: no value inside
+                out.append((f"{name}_QuantMultA", INTGEMM8, (1, 1), bytes(256)))
+            else:
+                out.append((f"{name}_QuantMultA", FLOAT32, (1, 1), struct.pack("<f", 12.5)))
         out += [(name, FLOAT32, (1, len(values)), values.tobytes()) for name, values in self.vectors.items()]
         if self.config is not None:
             data = self.config.encode() + b"\0"
@@ -166,11 +264,16 @@ class TinyModel:
         return out
 
     def write(self, folder: Path) -> Path:
-        """Write the three files of a published model; returns `folder`."""
+        """Write the files of a published model; returns `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.pten.intgemm.alphas.bin").write_bytes(container_bytes(self.items()))
-        (folder / "lex.50.50.pten.s2t.bin").write_bytes(shortlist_bytes(self.lists))
-        (folder / "vocab.pten.spm").write_bytes(vocabulary_bytes())
+        if self.has_shortlist:
+            (folder / "lex.50.50.pten.s2t.bin").write_bytes(shortlist_bytes(self.lists))
+        if self.two_vocabularies:
+            (folder / "srcvocab.pten.spm").write_bytes(vocabulary_bytes("pt"))
+            (folder / "trgvocab.pten.spm").write_bytes(vocabulary_bytes("en"))
+        else:
+            (folder / "vocab.pten.spm").write_bytes(vocabulary_bytes())
         return folder
 
     def install(self, folder: Path) -> InstalledPack:
@@ -180,11 +283,15 @@ class TinyModel:
         return pack_of(target, convert_bergamot(source, target))
 
     def candidates(self, source: list[int]) -> list[int]:
-        """What the shortlist allows for a sentence."""
-        allowed = set(range(FREQUENT)) | {0}
-        for token in source:
-            allowed.update(self.lists[token])
-        return sorted(allowed)
+        """What a sentence may be translated to, the end token first."""
+        allowed = set(range(self.sizes[1]))
+        if self.has_shortlist:
+            allowed = set(range(FREQUENT))
+            for token in source:
+                allowed.update(self.lists[token])
+            if not self.two_vocabularies:
+                allowed.update(source)
+        return sorted((allowed | {0}) - {1})
 
 
 def pack_of(folder: Path, names: list[str], direction: tuple[str, str] = ("pt", "en")) -> InstalledPack:
@@ -202,93 +309,3 @@ def pack_of(folder: Path, names: list[str], direction: tuple[str, str] = ("pt", 
         card={},
     )
     return InstalledPack(manifest, folder)
-
-
-class ReferenceNetwork:
-    """The network in plain numpy.
-
-    Args:
-        model: its parameters.
-        quantised: whether activations are rounded to 8 bits before each product, over the whole tensor's range.
-    """
-
-    def __init__(self, model: TinyModel, *, quantised: bool) -> None:
-        self.model = model
-        self.quantised = quantised
-
-    def greedy(self, source: list[int], limit: int) -> tuple[list[int], list[float]]:
-        """Target ids and log-probabilities, the end token included."""
-        model = self.model
-        embedding = model.matrices["Wemb"] * np.float32(model.scales["Wemb"])
-        candidates = model.candidates(source)
-        memory = self.encode(embedding[source] * np.sqrt(model.width) + self.positions(len(source)))
-        cells = [np.zeros((1, model.width))] * model.layers
-        previous = np.zeros((1, model.width))
-        tokens: list[int] = []
-        scores: list[float] = []
-        for position in self.positions(limit):
-            hidden, cells = self.decode(previous * np.sqrt(model.width) + position, cells, memory)
-            logits = (hidden @ embedding[candidates].T + model.vectors["decoder_ff_logit_out_b"][candidates])[0]
-            logits = logits - logits.max()
-            log_probabilities = logits - np.log(np.exp(logits).sum())
-            best = int(log_probabilities.argmax())
-            tokens.append(candidates[best])
-            scores.append(float(log_probabilities[best]))
-            if tokens[-1] == 0:
-                break
-            previous = embedding[[tokens[-1]]]
-        return tokens, scores
-
-    def encode(self, x: np.ndarray) -> np.ndarray:
-        for layer in range(1, self.model.layers + 1):
-            x = self.attention_block(x, x, f"encoder_l{layer}_self")
-            x = self.feed_forward(x, f"encoder_l{layer}")
-        return x
-
-    def decode(self, x: np.ndarray, cells: list[np.ndarray], memory: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-        following = []
-        for layer, cell in enumerate(cells, start=1):
-            rnn = f"decoder_l{layer}_rnn"
-            gate = 1 / (1 + np.exp(-self.linear(x, f"{rnn}_Wf", f"{rnn}_bf")))
-            cell = gate * cell + (1 - gate) * self.linear(x, f"{rnn}_W")
-            following.append(cell)
-            x = self.normalise(x + np.maximum(cell, 0), f"{rnn}_ffn")
-            x = self.attention_block(x, memory, f"decoder_l{layer}_context")
-            x = self.feed_forward(x, f"decoder_l{layer}")
-        return x, following
-
-    def attention_block(self, x: np.ndarray, memory: np.ndarray, prefix: str) -> np.ndarray:
-        queries = self.linear(x, f"{prefix}_Wq", f"{prefix}_bq")
-        keys = self.linear(memory, f"{prefix}_Wk", f"{prefix}_bk")
-        values = self.linear(memory, f"{prefix}_Wv", f"{prefix}_bv")
-        size = self.model.width // self.model.heads
-        parts = []
-        for start in range(0, self.model.width, size):
-            head = slice(start, start + size)
-            weights = np.exp(queries[:, head] @ keys[:, head].T / np.sqrt(size))
-            parts.append(weights / weights.sum(axis=1, keepdims=True) @ values[:, head])
-        mixed = self.linear(np.concatenate(parts, axis=1), f"{prefix}_Wo", f"{prefix}_bo")
-        return self.normalise(x + mixed, f"{prefix}_Wo")
-
-    def feed_forward(self, x: np.ndarray, prefix: str) -> np.ndarray:
-        inner = np.maximum(self.linear(x, f"{prefix}_ffn_W1", f"{prefix}_ffn_b1"), 0)
-        return self.normalise(x + self.linear(inner, f"{prefix}_ffn_W2", f"{prefix}_ffn_b2"), f"{prefix}_ffn_ffn")
-
-    def normalise(self, x: np.ndarray, prefix: str) -> np.ndarray:
-        centred = x - x.mean(axis=1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-6)
-        return scaled * self.model.vectors[f"{prefix}_ln_scale"] + self.model.vectors[f"{prefix}_ln_bias"]
-
-    def linear(self, x: np.ndarray, matrix: str, bias: str | None = None) -> np.ndarray:
-        if self.quantised:
-            low, high = min(x.min(), 0.0), max(x.max(), 0.0)
-            step = (high - low) / 255
-            zero = np.clip(np.rint(-low / step), 0, 255)
-            x = (np.clip(np.rint(x / step) + zero, 0, 255) - zero) * step
-        product = x @ (self.model.matrices[matrix] * np.float64(self.model.scales[matrix]))
-        return product if bias is None else product + self.model.vectors[bias]
-
-    def positions(self, length: int) -> np.ndarray:
-        half = self.model.width // 2
-        angles = np.arange(length)[:, None] / 10000 ** (np.arange(half) / (half - 1))
-        return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)

@@ -6,7 +6,7 @@ the beam is empty or the length limit is reached. The best hypothesis has the hi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -43,36 +43,47 @@ class Hypothesis:
         return Hypothesis((*self.candidates, candidate), (*self.log_probabilities, log_probability))
 
 
-Step: TypeAlias = Callable[[Floats, list[Floats], int], tuple[Floats, npt.NDArray[np.int64], list[Floats]]]
+Embed: TypeAlias = Callable[[Sequence[int]], Floats]
+"""Candidates to what the decoder takes as its previous tokens, float32 (1, tokens, width)."""
+
+Step: TypeAlias = Callable[[Floats, Floats, list[Floats], int], tuple[Floats, npt.NDArray[np.int64], list[Floats]]]
+"""One step of the decoder; see `beam_search`."""
+
+_ONE_ROUND: Final = np.array(1, np.int64)
 
 
-def session_step(session: OnnxSession, context: Mapping[str, Floats]) -> Step:
-    """Wraps the graph of `graph.build_step`; `context` holds the inputs that stay the same for a sentence."""
+def session_step(session: OnnxSession, context: Mapping[str, npt.NDArray[Any]]) -> Step:
+    """Wraps the graph of `graph.build_decoder`; `context` holds the inputs that stay the same for a sentence."""
 
-    def step(embedded: Floats, cells: list[Floats], best: int) -> tuple[Floats, npt.NDArray[np.int64], list[Floats]]:
+    def step(
+        previous: Floats, position: Floats, cells: list[Floats], best: int
+    ) -> tuple[Floats, npt.NDArray[np.int64], list[Floats]]:
         states = {f"cell_{layer}": cell for layer, cell in enumerate(cells, start=1)}
         feeds: dict[str, npt.NDArray[Any]] = {
             **context,
             **states,
-            "embedded": embedded,
+            "previous": previous,
+            "positions": position,
+            "limit": _ONE_ROUND,
             "best": np.array([best], np.int64),
         }
-        log_probabilities, indices, *following = session.run(feeds)
-        return log_probabilities, indices, following
+        indices, log_probabilities, *following = session.run(feeds)
+        return log_probabilities[0, 0], indices[0, 0], following
 
     return step
 
 
 def beam_search(
-    step: Step, *, candidates: Floats, positions: Floats, layers: int, width: int, limit: int
+    step: Step, *, embed: Embed, candidates: int, positions: Floats, layers: int, width: int, limit: int
 ) -> Hypothesis:
     """Decode one sentence.
 
     Args:
-        step: takes embedded tokens (1, hypotheses, width of the network), SSRU states of the same shape for each layer
-            and a number n; returns the n best log-probabilities and candidate indices of each hypothesis and the new
-            states.
-        candidates: float32 (candidates, width of the network), embeddings of the tokens that may be decoded.
+        step: takes embedded previous tokens (1, hypotheses, width of the network), the position (1, width of the
+            network), SSRU states shaped like the tokens for each layer and a number n; returns the n best
+            log-probabilities and candidate indices of each hypothesis and the new states.
+        embed: gives candidates as the decoder takes them; the start of a sentence is zeros.
+        candidates: how many tokens may be decoded.
         positions: float32 (at least limit, width of the network).
         layers: decoder layers.
         width: hypotheses kept; 1 is greedy decoding.
@@ -84,12 +95,12 @@ def beam_search(
     live = [Hypothesis((), ())]
     finished: list[Hypothesis] = []
     totals = np.zeros(1)
-    embedded = np.zeros((1, 1, candidates.shape[1]), np.float32)
-    cells = [embedded] * layers
-    width = min(width, len(candidates))
-    for position in positions[:limit]:
+    previous = np.zeros((1, 1, positions.shape[1]), np.float32)
+    cells = [previous] * layers
+    width = min(width, candidates)
+    for number in range(limit):
         room = width - len(finished)
-        log_probabilities, indices, cells = step(embedded + position, cells, room)
+        log_probabilities, indices, cells = step(previous, positions[number : number + 1], cells, room)
         scores = totals[:, None] + log_probabilities
         ranked = np.argsort(-scores, axis=None, kind="stable")[:room]
         parents, choices = np.unravel_index(ranked, scores.shape)
@@ -107,6 +118,6 @@ def beam_search(
         if not live:
             break
         totals = scores[parents[kept], choices[kept]]
-        embedded = candidates[[hypothesis.candidates[-1] for hypothesis in live]][None]
+        previous = embed([hypothesis.candidates[-1] for hypothesis in live])
         cells = [cell[:, parents[kept]] for cell in cells]
     return max(finished or live, key=lambda hypothesis: hypothesis.score)

@@ -30,7 +30,10 @@ from shared.limits import MAX_PACK_FILE_BYTES
 
 CONTAINER_VERSION: Final = 1
 CONFIG_ITEM: Final = "special:model.yml"
-EMBEDDING_NAME: Final = "Wemb"
+EMBEDDING_MARK: Final = "Wemb"
+"""Part of the name of an embedding: Wemb, encoder_Wemb, decoder_Wemb."""
+MULTIPLIER_SUFFIX: Final = "_QuantMultA"
+"""End of the name of a fixed activation range; models with two vocabularies have one without a value."""
 
 _HEADER: Final = struct.Struct("<QQ")
 _ITEM: Final = struct.Struct("<QQQQ")
@@ -136,7 +139,7 @@ def parse_model(data: bytes, *, origin: str) -> ModelFile:
     for item in _read_items(data, origin):
         if item.name == CONFIG_ITEM:
             config = _read_config(item, origin)
-        elif item.name.startswith("special:") or item.name.endswith("_QuantMultA"):
+        elif item.name.startswith("special:") or item.name.endswith(MULTIPLIER_SUFFIX):
             continue
         elif item.kind == _TYPE_FLOAT32:
             parameters[item.name] = _read_floats(item, origin)
@@ -181,7 +184,7 @@ def _read_items(data: bytes, origin: str) -> list[_Item]:
         if rank > _MAX_RANK:
             raise PackCorrupt(f"{origin} is damaged: {name} has {rank} dimensions")
         shape = struct.unpack(f"<{rank}i", take(offset, 4 * rank, f"the shape of {name}"))
-        if any(side < 1 for side in shape):
+        if any(side < 1 for side in shape) and not name.endswith(MULTIPLIER_SUFFIX):
             raise PackCorrupt(f"{origin} is damaged: {name} has shape {shape}")
         shapes.append(shape)
         offset += 4 * rank
@@ -236,6 +239,7 @@ def _read_quantised(item: _Item, origin: str) -> QuantisedMatrix:
         raise PackCorrupt(f"{origin} is damaged: {item.name} has quantisation multiplier {multiplier}")
     rows, columns = item.shape
     stored = np.frombuffer(item.data, dtype=np.int8, count=item.elements)
-    # intgemm keeps the embedding as it is and every other matrix transposed.
-    values = stored.reshape(rows, columns) if item.name == EMBEDDING_NAME else stored.reshape(columns, rows).T
+    # marian-dev, src/common/binary.cpp: embeddings are stored as they are, every other matrix transposed.
+    row_major = EMBEDDING_MARK in item.name
+    values = stored.reshape(rows, columns) if row_major else stored.reshape(columns, rows).T
     return QuantisedMatrix(values, 1 / multiplier)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import sentencepiece
 
 from shared.errors import PackCorrupt, UsageError
 from shared.limits import MAX_TEXT_CHARACTERS
@@ -18,17 +20,23 @@ from shared.models.bergamot.beam import END_CANDIDATE, Floats, Hypothesis, beam_
 from shared.models.bergamot.container import read_limited
 from shared.models.bergamot.sentences import split_sentences
 from shared.models.bergamot.shortlist import Shortlist
+from shared.models.bergamot.vocabulary import Vocabulary
 from shared.models.packs import InstalledPack
 from shared.models.session import OnnxSession, open_session
 
 MAX_SOURCE_TOKENS: Final = 256
 """Longest sentence that is translated, with its end token; what exceeds it is cut off."""
 MAX_BEAM: Final = 16
+MAX_BATCH_TEXTS: Final = 10_000
+"""Texts of one `translate_batch`."""
 _LENGTH_FACTOR: Final = 2.5
 """Most target tokens for each source token; ``max-length-factor`` of the published models."""
 _LENGTH_EXTRA: Final = 3
 """Target tokens allowed beyond that, for one-word signs."""
 _POSITION_BASE: Final = 10000.0
+_ONE_BEST: Final = np.array([1], np.int64)
+_NO_TEXT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and halves of surrogate pairs, which are no characters at all."""
 _UNSPACED: Final = frozenset({"ja", "zh", "th"})
 """Languages whose sentences are joined without a space."""
 
@@ -42,11 +50,13 @@ class Translation:
         token_log_probabilities: natural log of the model's probability of each target token, each sentence's end token
             included; at most 0. A sentence that was cut at the length limit has no end token.
         source_tokens: tokens of the source, end tokens included.
+        unknown_tokens: how many of those stand for characters the vocabulary does not know, and the model never saw.
     """
 
     text: str
     token_log_probabilities: tuple[float, ...]
     source_tokens: int
+    unknown_tokens: int = 0
 
     @property
     def mean_log_probability(self) -> float:
@@ -60,6 +70,29 @@ class Translation:
         return min(self.token_log_probabilities, default=0.0)
 
 
+@dataclass(frozen=True)
+class _Model:
+    """The files of a pack, loaded.
+
+    Attributes:
+        source_rows: int8 or float32 (source tokens, width).
+        target_rows: likewise for the target.
+        output_rows: likewise for the output layer.
+        shortlist: None where every target token is a candidate.
+    """
+
+    config: layout.TranslationConfig
+    source_vocabulary: Vocabulary
+    target_vocabulary: Vocabulary
+    source_rows: npt.NDArray[Any]
+    target_rows: npt.NDArray[Any]
+    output_rows: npt.NDArray[Any]
+    bias: Floats
+    shortlist: Shortlist | None
+    encoder: OnnxSession
+    decoder: OnnxSession
+
+
 class BergamotTranslator:
     """One translation direction. Load it with `load`.
 
@@ -67,32 +100,16 @@ class BergamotTranslator:
     cores as `load` was told.
     """
 
-    def __init__(
-        self,
-        *,
-        pack: InstalledPack,
-        direction: tuple[str, str],
-        config: layout.TranslationConfig,
-        embeddings: npt.NDArray[np.int8],
-        bias: Floats,
-        shortlist: Shortlist,
-        vocabulary: Any,
-        encoder: OnnxSession,
-        decoder: OnnxSession,
-        greedy: OnnxSession,
-    ) -> None:
+    def __init__(self, *, pack: InstalledPack, direction: tuple[str, str], model: _Model, threads: int = 1) -> None:
         self._pack = pack
+        self._threads = threads
         self._direction = direction
-        self._config = config
-        self._embeddings = embeddings
-        self._bias = bias
-        self._shortlist = shortlist
-        self._vocabulary = vocabulary
-        self._encoder = encoder
-        self._decoder = decoder
-        self._greedy = greedy
+        self._model = model
+        config = model.config
         # Embeddings enter the network multiplied by sqrt(width), as in "Attention Is All You Need", section 3.4.
-        self._factor = np.float32(config.embedding_scale * math.sqrt(config.width))
+        factor = math.sqrt(config.width)
+        self._source_factor = np.float32(config.source_scale * factor)
+        self._target_factor = np.float32(config.target_scale * factor)
         self._positions = sinusoidal_positions(_length_limit(MAX_SOURCE_TOKENS), config.width)
         self._joiner = "" if direction[1] in _UNSPACED else " "
 
@@ -112,24 +129,33 @@ class BergamotTranslator:
         if pack.manifest.direction is None:
             raise PackCorrupt(f"pack {pack.name} names no translation direction")
         config = layout.TranslationConfig.from_json(read_limited(pack.path(layout.CONFIG_NAME)), origin=pack.name)
-        if config.source and (config.source, config.target) != pack.manifest.direction:
+        if config.source and config.target and (config.source, config.target) != pack.manifest.direction:
             raise PackCorrupt(f"pack {pack.name} holds a model for {config.source}-{config.target}")
-        size = config.vocabulary
-        vocabulary = _load_vocabulary(pack.path(layout.VOCABULARY_NAME), pack.name)
-        if vocabulary.GetPieceSize() != size or config.end >= size:
-            raise PackCorrupt(f"the vocabulary of pack {pack.name} is not its model's")
-        return cls(
-            pack=pack,
-            direction=pack.manifest.direction,
-            config=config,
-            embeddings=_load_array(pack, layout.EMBEDDINGS_NAME, np.dtype(np.int8), (size, config.width)),
-            bias=_load_array(pack, layout.BIAS_NAME, np.dtype(np.float32), (size,)),
-            shortlist=Shortlist.read(pack.path(layout.SHORTLIST_NAME), source_size=size, target_size=size),
-            vocabulary=vocabulary,
-            encoder=open_session(pack.path(layout.ENCODER_NAME), threads=threads),
-            decoder=open_session(pack.path(layout.STEP_NAME), threads=threads),
-            greedy=open_session(pack.path(layout.GREEDY_NAME), threads=threads),
+        sizes = config.source_tokens, config.target_tokens
+        target_vocabulary = _load_vocabulary(pack, layout.VOCABULARY_NAME, sizes[1])
+        source_vocabulary = (
+            target_vocabulary
+            if config.one_vocabulary
+            else _load_vocabulary(pack, layout.SOURCE_VOCABULARY_NAME, sizes[0])
         )
+        target_rows = _load_rows(pack, layout.EMBEDDINGS_NAME, (sizes[1], config.width))
+        source_name = layout.EMBEDDINGS_NAME if config.one_embedding else layout.SOURCE_EMBEDDINGS_NAME
+        output_name = layout.EMBEDDINGS_NAME if config.tied_output else layout.OUTPUT_NAME
+        model = _Model(
+            config=config,
+            source_vocabulary=source_vocabulary,
+            target_vocabulary=target_vocabulary,
+            source_rows=_load_rows(pack, source_name, (sizes[0], config.width)),
+            target_rows=target_rows,
+            output_rows=_load_rows(pack, output_name, (sizes[1], config.width)),
+            bias=_load_array(pack, layout.BIAS_NAME, (np.dtype(np.float32),), (sizes[1],)),
+            shortlist=Shortlist.read(pack.path(layout.SHORTLIST_NAME), source_size=sizes[0], target_size=sizes[1])
+            if config.shortlist
+            else None,
+            encoder=open_session(pack.path(layout.ENCODER_NAME), threads=threads),
+            decoder=open_session(pack.path(layout.DECODER_NAME), threads=threads),
+        )
+        return cls(pack=pack, direction=pack.manifest.direction, model=model, threads=threads)
 
     @property
     def pack(self) -> InstalledPack:
@@ -159,42 +185,88 @@ class BergamotTranslator:
             raise UsageError(f"beam {beam} is out of range", hint=f"Use 1 to {MAX_BEAM}")
         parts: list[str] = []
         log_probabilities: list[float] = []
-        source_tokens = 0
+        source_tokens = unknown_tokens = 0
+        model = self._model
         for sentence in split_sentences(cut_text(text)):
-            pieces = self._vocabulary.EncodeAsIds(sentence)
+            pieces = model.source_vocabulary.encode(sentence)
             if not pieces:  # nothing but characters the vocabulary drops
                 continue
-            source = [*pieces[: MAX_SOURCE_TOKENS - 1], self._config.end]
+            source = [*pieces[: MAX_SOURCE_TOKENS - 1], model.source_vocabulary.end]
             tokens, scores = self._decode(source, beam)
-            parts.append(self._vocabulary.DecodeIds(tokens))
+            parts.append(model.target_vocabulary.decode(tokens))
             log_probabilities.extend(scores)
             source_tokens += len(source)
-        return Translation(self._joiner.join(parts), tuple(log_probabilities), source_tokens)
+            unknown_tokens += source.count(model.source_vocabulary.unknown)
+        return Translation(self._joiner.join(parts), tuple(log_probabilities), source_tokens, unknown_tokens)
+
+    def translate_batch(self, texts: Sequence[str], *, beam: int = 1) -> list[Translation]:
+        """Translate several texts; each result is what `translate` gives for that text alone.
+
+        Equal texts are translated once. With more than one thread, as many sentences run side by side. They are not
+        padded into one tensor: activations are quantised by the range of the whole tensor, so neighbours would change
+        each other's translations (docs/decisions/0019).
+
+        Args:
+            texts: at most `MAX_BATCH_TEXTS`.
+            beam: as for `translate`.
+
+        Raises:
+            UsageError: too many texts, or `beam` is out of range.
+            PackUnsupported: the model fails.
+        """
+        if len(texts) > MAX_BATCH_TEXTS:
+            raise UsageError(f"{len(texts)} texts are too many for one call", hint=f"Give at most {MAX_BATCH_TEXTS}")
+        different = list(dict.fromkeys(texts))
+        one = partial(self.translate, beam=beam)
+        if self._threads == 1 or len(different) < 2:
+            results = [one(text) for text in different]
+        else:
+            with ThreadPoolExecutor(min(self._threads, len(different))) as pool:
+                results = list(pool.map(one, different))
+        found = dict(zip(different, results, strict=True))
+        return [found[text] for text in texts]
 
     def _decode(self, source: list[int], beam: int) -> tuple[list[int], list[float]]:
         """Target ids without the end token, and the log-probabilities with it."""
-        embedded = self._embeddings[source] * self._factor + self._positions[: len(source)]
-        context = dict(zip(self._encoder.output_names, self._encoder.run({"embedded": embedded[None]}), strict=True))
-        ids = self._shortlist.candidates(source, end=self._config.end)
-        candidates = self._embeddings[ids] * self._factor
-        context |= {"candidates": candidates, "bias": self._bias[ids]}
+        model = self._model
+        ids = self._candidates(source)
+        rows = model.target_rows.take(ids, axis=0)
+        outputs = rows if model.config.tied_output else model.output_rows.take(ids, axis=0)
+        embedded = model.source_rows.take(source, axis=0) * self._source_factor + self._positions[: len(source)]
+        encoded = model.encoder.run({"embedded": embedded[None], "outputs": outputs})
+        context = dict(zip(model.encoder.output_names, encoded, strict=True))
+        context |= {"candidates": rows, "bias": model.bias.take(ids)}
         limit = _length_limit(len(source))
+        layers = model.config.decoder_layers
         if beam == 1:
-            feeds = {**context, "positions": self._positions, "limit": np.array(limit, np.int64)}
-            indices, scores = self._greedy.run(feeds)
-            best = Hypothesis(tuple(indices[:, 0].tolist()), tuple(scores[:, 0].tolist()))
+            start = np.zeros((1, 1, model.config.width), np.float32)
+            feeds = {**context, "positions": self._positions, "limit": np.array(limit, np.int64), "best": _ONE_BEST}
+            feeds |= {"previous": start, **{f"cell_{layer}": start for layer in range(1, layers + 1)}}
+            indices, scores, *_ = model.decoder.run(feeds)
+            best = Hypothesis(tuple(indices[:, 0, 0, 0].tolist()), tuple(scores[:, 0, 0, 0].tolist()))
         else:
             best = beam_search(
-                session_step(self._decoder, context),
-                candidates=candidates,
+                session_step(model.decoder, context),
+                embed=lambda chosen: (rows[list(chosen)] * self._target_factor)[None],
+                candidates=len(ids),
                 positions=self._positions,
-                layers=self._config.decoder_layers,
+                layers=layers,
                 width=beam,
                 limit=limit,
             )
         tokens = [int(ids[index]) for index in best.candidates if index != END_CANDIDATE]
         # Rounding can lift the log of a certainty a hair above 0.
         return tokens, [min(score, 0.0) for score in best.log_probabilities]
+
+    def _candidates(self, source: list[int]) -> npt.NDArray[np.int64]:
+        """Target ids a sentence may use; the end token is the first. marian never decodes the unknown piece either."""
+        model = self._model
+        end, unknown = model.target_vocabulary.end, model.target_vocabulary.unknown
+        barred = unknown if unknown >= 0 else None
+        if model.shortlist is None:
+            everything = np.arange(model.config.target_tokens)
+            return np.concatenate(([end], everything[(everything != end) & (everything != unknown)]))
+        return model.shortlist.candidates(source, end=end, copied=model.config.one_vocabulary, barred=barred)
 
 
 def sinusoidal_positions(length: int, width: int) -> Floats:
@@ -209,9 +281,9 @@ def sinusoidal_positions(length: int, width: int) -> Floats:
 
 
 def cut_text(text: str) -> str:
-    """Text with white space collapsed and at most `MAX_TEXT_CHARACTERS` long, cut between words if it has any."""
+    """Text with white space and control characters collapsed, of at most `MAX_TEXT_CHARACTERS`, cut between words."""
     # Collapsing a little more than the cap is enough, whatever arrives.
-    text = " ".join(text[: 4 * MAX_TEXT_CHARACTERS].split())
+    text = " ".join(_NO_TEXT.sub(" ", text[: 4 * MAX_TEXT_CHARACTERS]).split())
     if len(text) <= MAX_TEXT_CHARACTERS:
         return text
     head, _, _ = text[: MAX_TEXT_CHARACTERS + 1].rpartition(" ")
@@ -222,21 +294,25 @@ def _length_limit(source_tokens: int) -> int:
     return int(_LENGTH_FACTOR * source_tokens) + _LENGTH_EXTRA
 
 
-def _load_vocabulary(path: Path, pack_name: str) -> Any:
-    processor = sentencepiece.SentencePieceProcessor()
-    try:
-        processor.LoadFromSerializedProto(read_limited(path))
-    except RuntimeError as error:
-        raise PackCorrupt(f"the vocabulary of pack {pack_name} is no SentencePiece model") from error
-    return processor
+def _load_vocabulary(pack: InstalledPack, name: str, size: int) -> Vocabulary:
+    vocabulary = Vocabulary.read(pack.path(name))
+    if vocabulary.size != size:
+        raise PackCorrupt(f"{name} of pack {pack.name} is not its model's")
+    return vocabulary
 
 
-def _load_array(pack: InstalledPack, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+def _load_rows(pack: InstalledPack, name: str, shape: tuple[int, int]) -> npt.NDArray[Any]:
+    return _load_array(pack, name, (np.dtype(np.int8), np.dtype(np.float32)), shape)
+
+
+def _load_array(
+    pack: InstalledPack, name: str, dtypes: tuple[np.dtype[Any], ...], shape: tuple[int, ...]
+) -> npt.NDArray[Any]:
     try:
         # Mapped, not read: a sentence touches a thousand rows of 32,000.
         array = np.load(pack.path(name), mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise PackCorrupt(f"{name} of pack {pack.name} cannot be read") from error
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+    if not isinstance(array, np.ndarray) or array.dtype not in dtypes or array.shape != shape:
         raise PackCorrupt(f"{name} of pack {pack.name} is not its model's")
     return np.asarray(array)
