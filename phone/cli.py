@@ -16,6 +16,7 @@ from typing import Final
 from phone.packs_cli import add_packs_parser, run_packs
 from phone.pairing_cli import COMMANDS as PAIRING_COMMANDS
 from phone.pairing_cli import add_pairing_parsers, run_pairing
+from phone.phrases_cli import add_phrases_parser, run_phrases
 from phone.settings import PhoneSettings, RecogniserChoice
 from shared import cli
 from shared.clock import SystemClock
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
             return _run(options)
         case "packs":
             return run_packs(options)
+        case "phrases":
+            return run_phrases(options)
         case command if command in PAIRING_COMMANDS:
             return run_pairing(options)
         case "ledger":
@@ -81,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--show-settings", action="store_true", help="print the settings as TOML and end")
     add_pairing_parsers(commands)
     add_packs_parser(commands)
+    add_phrases_parser(commands)
     ledger = commands.add_parser("ledger", help="show what left the phone, when, why, and how many bytes")
     ledger.add_argument("--limit", type=int, default=50, metavar="N", help="newest decisions to show (default: 50)")
     ledger.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import chain
 from typing import Final
 
@@ -107,6 +108,8 @@ _SAFE_HANGUL_OTHER: Final = 6
 
 def alphabet_of(key: str) -> Alphabet:
     """The alphabet of a match key; one Han, kana or Hangul character decides."""
+    if key.isascii():
+        return Alphabet.ALPHABETIC
     for character in key:
         code = ord(character)
         if 0xAC00 <= code <= 0xD7A3:
@@ -125,11 +128,15 @@ def skeleton(tokens: Iterable[str]) -> str:
     return "".join(map(_fold_token, tokens))
 
 
+@lru_cache(maxsize=16384)  # words repeat, and a phrasebook folds tens of thousands of them
 def _fold_token(token: str) -> str:
     if token.isdigit():
         return token
     folded = token.replace("rn", "m").replace("vv", "w").replace("cl", "d")
-    folded = folded.translate(_LETTER_FOLDS).translate(_CJK_FOLDS)
+    folded = folded.translate(_LETTER_FOLDS)
+    if folded.isascii():
+        return folded
+    folded = folded.translate(_CJK_FOLDS)
     return unicodedata.normalize("NFD", folded) if alphabet_of(folded) is Alphabet.HANGUL else folded
 
 
@@ -147,17 +154,18 @@ def single_edit(phrase: str, text: str) -> Edit | None:
     return None
 
 
-def edit_score(edit: Edit, tokens: Sequence[str], alphabet: Alphabet) -> float | None:
+def edit_score(edit: Edit, tokens: Sequence[str], alphabet: Alphabet, *, ignored: int = 0) -> float | None:
     """How much a phrase with one edit is believed, in (0.8, 0.94), or None when it is not.
 
     Args:
         edit: from the phrase to the text.
         tokens: the phrase's words, folded as by `text.match_tokens`.
         alphabet: of phrase and text.
+        ignored: characters of `tokens` that stand for values and do not make a phrase longer.
     """
     if (edit.expected + edit.found).isdigit() or edit.expected.isdigit():
         return None
-    length = sum(map(len, tokens))
+    length = sum(map(len, tokens)) - ignored
     if alphabet is Alphabet.HANGUL:
         return _hangul_score(edit, length)
     if alphabet is Alphabet.HAN_KANA:

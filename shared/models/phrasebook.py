@@ -2,7 +2,8 @@
 
 Signs are a closed world: a few hundred phrases per language are most of what a traveller sees, and exactly those that
 small translators get confidently wrong ("Saída" is an exit, not a departure). The entries live in ``phrases/*.tsv``,
-one file a language, written for Wayword and editable by hand.
+one file a language, written for Wayword and editable by hand; `phrase_files` says what a line may be. Phrases with
+values in them (times, prices, dates) are templates, ``phrases/templates/*.tsv``; see `phrase_templates`.
 
 A lookup has three steps, and each may only answer when the one before it did not:
 
@@ -16,11 +17,12 @@ A lookup has three steps, and each may only answer when the one before it did no
 A wrong match is worse than none. So steps 2 and 3 refuse when the misread word is a word of its own (of any language
 of the phrasebook, of its English side, or of ``phrases/other-words.tsv``), when two phrases with different translations
 are equally near, and when the edit touches a digit, a negation, or a character of contrast (男/女, 北/南, 入/出).
+Phrases imported from open data are believed less than those written for signs.
 """
 
 from __future__ import annotations
 
-import unicodedata
+import gc
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,15 +31,22 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from shared.errors import StorageError, UsageError
+from shared.errors import UsageError
+from shared.limits import MAX_PHRASE_CHARACTERS, MAX_PHRASES, MAX_READING_LINES
 from shared.models.phrase_errors import Alphabet, alphabet_of, edit_score, single_edit, skeleton
-from shared.models.text import match_tokens
+from shared.models.phrase_files import Phrase, Rank, read_phrases
+from shared.models.phrase_folder import FolderContent
+from shared.models.phrase_index import NeighbourIndex
+from shared.models.phrase_template_files import SLOT_MARK, Template
+from shared.models.phrase_templates import TemplateMatch, TemplateSet
+from shared.models.text import is_untranslatable, match_tokens
+
+__all__ = ["LineMatch", "Phrase", "PhraseMatch", "Phrasebook", "read_phrases"]
 
 _EDIT_LENGTH: Final[Mapping[Alphabet, int]] = {Alphabet.ALPHABETIC: 5, Alphabet.HANGUL: 4, Alphabet.HAN_KANA: 4}
 """Shortest phrase, in characters, that may be matched with an edit."""
 _LOOKALIKE_LENGTH: Final[Mapping[Alphabet, int]] = {Alphabet.ALPHABETIC: 5, Alphabet.HANGUL: 4, Alphabet.HAN_KANA: 2}
 """Shortest phrase, in characters, that may be matched through lookalike folding."""
-_OTHER_WORDS: Final = "other-words.tsv"
 
 _EXACT_SCORE: Final = 1.0
 _BARE_SCORE: Final = 0.99
@@ -47,8 +56,8 @@ _OTHER_ACCENTS_SCORE: Final = 0.96
 _LOOKALIKE_SCORE: Final = 0.94
 _AMBIGUITY_MARGIN: Final = 0.03
 """Two inexact matches nearer to each other than this, with different translations, are both refused."""
-_MAX_MATCH_CHARACTERS: Final = 96
-"""Longer texts are no signs of the phrasebook; the longest phrase has about 80 characters."""
+_IMPORTED_DISCOUNT: Final = 0.05
+"""Open data names kinds of places, emoji and countries; what a sign means by the word may be something else."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +65,11 @@ class PhraseMatch:
     """A phrase found for a text.
 
     Attributes:
-        source: the phrase as the phrasebook writes it (the variant that matched).
+        source: the phrase as the phrasebook writes it (the variant that matched), with the text's values in a template.
         translation: its English.
         language: ISO 639-1 code of the phrase.
-        score: 1.0 for an exact match with accents, 0.94 for lookalikes, less for an edit; above 0.8 always.
+        score: 1.0 for an exact match with accents, 0.94 for lookalikes, less for an edit or an imported phrase; above
+            0.78 always.
         exact: True when no reading error had to be assumed.
     """
 
@@ -71,40 +81,56 @@ class PhraseMatch:
 
 
 @dataclass(frozen=True)
-class Phrase:
-    """One phrase of one language; a variant is a phrase of its own with the same translation."""
+class LineMatch:
+    """One line of a sign whose every line is served.
 
-    source: str
-    translation: str
-    language: str
-    tokens: tuple[str, ...]
-    accented: tuple[str, ...]
+    Attributes:
+        text: the line in English; a number or a code as it stands.
+        match: the phrase; None for what has nothing to translate.
+        lines: how many lines of the sign it is: a phrase may go over several.
+    """
 
-    @property
-    def key(self) -> str:
-        return "".join(self.tokens)
+    text: str
+    match: PhraseMatch | None
+    lines: int = 1
 
 
 class Phrasebook:
-    """Phrases of several languages into English, indexed for lookup.
+    """Phrases of several languages into English, indexed for lookup. Read-only once made.
 
     Args:
-        phrases: what `read_phrases` yields. Phrases of one language with equal keys must have equal translations.
+        phrases: what `read_phrases` yields. Of two for one text in one language the lower `Rank` is believed, then
+            the earlier.
+        templates: what `read_templates` yields, in the order of belief.
         other_words: words that are near a phrase and no misreading of it.
+
+    Raises:
+        UsageError: there are more than `MAX_PHRASES`.
     """
 
-    def __init__(self, phrases: Iterable[Phrase], *, other_words: Iterable[str] = ()) -> None:
-        self._phrases = tuple(phrases)
-        self._other_words = {token for word in other_words for token in match_tokens(word)}
-        self.languages: tuple[str, ...] = tuple(sorted({phrase.language for phrase in self._phrases}))
-        """ISO 639-1 codes of the source languages, sorted."""
-        self._by_key: dict[str, list[Phrase]] = defaultdict(list)
-        self._by_skeleton: dict[str, list[Phrase]] = defaultdict(list)
-        self._by_deletion: dict[str, list[tuple[str, Phrase]]] = defaultdict(list)
-        self._words: dict[str, set[str]] = {language: set() for language in self.languages}
+    def __init__(
+        self,
+        phrases: Iterable[Phrase],
+        *,
+        templates: Iterable[Template] = (),
+        other_words: Iterable[str] = (),
+    ) -> None:
+        self._phrases: list[Phrase] = []
+        self._by_key: dict[str, tuple[int, ...]] = {}
+        self._words: dict[str, set[str]] = defaultdict(set)
         self._english: set[str] = set()
-        for phrase in self._phrases:
-            self._index(phrase)
+        self._other_words = {token for word in other_words for token in match_tokens(word)}
+        skeletons: list[str] = []
+        for phrase in sorted(phrases, key=lambda phrase: phrase.rank):
+            self._add(phrase, skeletons)
+        for translation in {phrase.translation for phrase in self._phrases}:
+            self._english.update(match_tokens(translation))
+        self._index = NeighbourIndex(skeletons)
+        self._templates = TemplateSet(sorted(templates, key=lambda template: template.rank))
+        for template in self._templates.templates:
+            self._words[template.language].update(token for token in template.tokens if token != SLOT_MARK)
+        self.languages: tuple[str, ...] = tuple(sorted(self._words))
+        """ISO 639-1 codes of the source languages, sorted."""
 
     @classmethod
     def builtin(cls) -> Phrasebook:
@@ -112,24 +138,45 @@ class Phrasebook:
         return _builtin()
 
     @classmethod
-    def from_folder(cls, folder: Path) -> Phrasebook:
-        """Read every ``<two-letter language>.tsv`` of a folder, and its ``other-words.tsv`` if there is one.
+    def builtin_with(cls, folder: Path) -> Phrasebook:
+        """The phrasebook that ships with Wayword, and on top of it a user's folder (see `from_folder`).
+
+        A phrase of the user's replaces one that ships for the same text; imported files rank below both.
 
         Raises:
-            UsageError: a line is malformed, or a phrase has two translations in one language.
+            UsageError: a file of the folder is malformed.
+            StorageError: the folder or a file of it cannot be read.
+        """
+        own = FolderContent(folder, Rank.OWN)
+        shipped = _builtin()
+        return cls(
+            [*own.phrases, *shipped],
+            templates=[*own.templates, *shipped._templates.templates],
+            other_words=[*own.other_words, *shipped._other_words],
+        )
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Phrasebook:
+        """Read the phrase files of a folder, its ``templates`` folder and its ``other-words.tsv`` if there are any.
+
+        Raises:
+            UsageError: a line is malformed, or a phrase has two translations in one file.
             StorageError: a file cannot be read.
         """
-        files = sorted(folder.glob("??.tsv"))
-        phrases = (phrase for file in files for phrase in read_phrases(_read(file), file.stem, str(file)))
-        others = folder / _OTHER_WORDS
-        return cls(phrases, other_words=_content_lines(_read(others)).values() if others.exists() else ())
+        content = FolderContent(folder, Rank.BUILTIN)
+        return cls(content.phrases, templates=content.templates, other_words=content.other_words)
 
     def __len__(self) -> int:
-        """Number of phrases, variants included."""
+        """Number of phrases, variants included and templates not."""
         return len(self._phrases)
 
     def __iter__(self) -> Iterator[Phrase]:
         return iter(self._phrases)
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """All templates, each variant and choice of alternatives one."""
+        return self._templates.templates
 
     def words(self, language: str) -> frozenset[str]:
         """Words (folded as by `text.match_tokens`) of a language's phrases; for ``"en"`` of the translations."""
@@ -139,47 +186,131 @@ class Phrasebook:
         """Find the phrase that a text is, or None.
 
         Args:
-            text: the text of one sign, any case, one or more lines.
+            text: the text of one sign, any case, one or more lines. Lines are best joined by line feeds: numbers of
+                two lines are then never one.
             language: only phrases of this language; None for all.
             expected: languages the user expects, likeliest first. When `language` is None and a text is an equally good
                 phrase in several languages, the first expected language wins; without one, the translation that most
                 languages agree on, then the alphabetically first language.
         """
-        if len(text) > _MAX_MATCH_CHARACTERS:
+        if len(text) > MAX_PHRASE_CHARACTERS:
             return None
         tokens = tuple(match_tokens(text))
         if not tokens:
             return None
-        exact = [phrase for phrase in self._by_key.get("".join(tokens), ()) if language in (None, phrase.language)]
-        if exact:
-            accented = tuple(match_tokens(text, accents=True))
-            matches = [_match(phrase, _accent_score(phrase, accented, tokens), exact=True) for phrase in exact]
-            return _best(matches, expected)
-        return self._lookup_inexact(tokens, language, expected)
+        matches = self._exact(text, tokens, language)
+        return _best(matches, expected) if matches else self._lookup_inexact(text, tokens, language, expected)
+
+    def lookup_lines(
+        self, lines: Sequence[str], *, language: str | None = None, expected: Sequence[str] = ()
+    ) -> tuple[LineMatch, ...] | None:
+        """A sign line by line, when every line of it is a phrase, part of one, or has nothing to translate.
+
+        For signs whose whole text is no phrase (`lookup` says that): opening hours under a name of days, prices under
+        one another. A phrase may go over up to three lines. All phrases are of one language where that can be.
+
+        Args:
+            lines: in reading order; blank ones are ignored.
+            language: as for `lookup`.
+            expected: as for `lookup`.
+
+        Returns:
+            The pieces in order, or None when any line is served by nothing, or all have nothing to translate.
+        """
+        kept = [line for line in lines if line.strip()]
+        if not kept or len(kept) > MAX_READING_LINES or max(map(len, kept)) > MAX_PHRASE_CHARACTERS:
+            return None
+        whole = self._cover(kept, language, expected)
+        if whole is None or language is not None:
+            return whole
+        # A second look, with the language in front in which most lines are phrases.
+        counts: dict[str, int] = defaultdict(int)
+        for piece in whole:
+            for code in self.exact_languages(piece.match.source) if piece.match is not None else ():
+                counts[code] += 1
+        likely = sorted(counts, key=lambda code: (-counts[code], code))
+        return self._cover(kept, None, [*expected, *likely]) if len(likely) > 1 else whole
 
     def exact_languages(self, text: str) -> Mapping[str, float]:
         """Every language in which a text is exactly a phrase, with its score: evidence for language identification."""
-        tokens = tuple(match_tokens(text[:_MAX_MATCH_CHARACTERS]))
-        accented = tuple(match_tokens(text[:_MAX_MATCH_CHARACTERS], accents=True))
+        shown = text[:MAX_PHRASE_CHARACTERS]
+        tokens = tuple(match_tokens(shown))
         found: dict[str, float] = {}
-        for phrase in self._by_key.get("".join(tokens), ()) if tokens else ():
-            found[phrase.language] = max(found.get(phrase.language, 0.0), _accent_score(phrase, accented, tokens))
+        for match in self._exact(shown, tokens, None, every=True) if tokens else ():
+            found[match.language] = max(found.get(match.language, 0.0), match.score)
         return found
+
+    # Building -----------------------------------------------------------------------------------------------------
+
+    def _add(self, phrase: Phrase, skeletons: list[str]) -> None:
+        tokens = phrase.tokens
+        key = "".join(tokens)
+        same = self._by_key.get(key, ())
+        if any(self._phrases[number].language == phrase.language for number in same):
+            return
+        if len(self._phrases) >= MAX_PHRASES:
+            raise UsageError(f"more than {MAX_PHRASES} phrases", hint="Remove some of the phrase files")
+        self._by_key[key] = (*same, len(self._phrases))
+        self._phrases.append(phrase)
+        skeletons.append(skeleton(tokens))
+        self._words[phrase.language].update(tokens)
+
+    # Exact matching -----------------------------------------------------------------------------------------------
+
+    def _exact(
+        self, text: str, tokens: tuple[str, ...], language: str | None, *, every: bool = False
+    ) -> list[PhraseMatch]:
+        """Phrases that the text is; templates where no phrase written for signs is (with `every`, also where one is).
+
+        With `every`, only templates with words count: a bare price is no evidence of a language.
+        """
+        accented = tuple(match_tokens(text, accents=True))
+        numbers = self._by_key.get("".join(tokens), ())
+        phrases = [self._phrases[number] for number in numbers]
+        matches = [
+            _match(phrase, _accent_score(phrase.accented, accented, tokens), exact=True)
+            for phrase in phrases
+            if language in (None, phrase.language)
+        ]
+        if every or not any(phrase.rank < Rank.IMPORTED for phrase in phrases if language in (None, phrase.language)):
+            matches += [
+                _template_match(found, _template_score(found), exact=True)
+                for found in self._templates.exact(text, language)
+                if found.template.fixed or not every
+            ]
+        return matches
+
+    def _cover(
+        self, lines: Sequence[str], language: str | None, expected: Sequence[str]
+    ) -> tuple[LineMatch, ...] | None:
+        pieces: list[LineMatch] = []
+        index = 0
+        while index < len(lines):
+            piece = self._longest(lines[index : index + _MAX_LINES_OF_A_PHRASE], language, expected)
+            if piece is None:
+                return None
+            pieces.append(piece)
+            index += piece.lines
+        return tuple(pieces) if any(piece.match is not None for piece in pieces) else None
+
+    def _longest(self, lines: Sequence[str], language: str | None, expected: Sequence[str]) -> LineMatch | None:
+        """The first line or lines as one phrase, the most lines first."""
+        for count in range(len(lines), 0, -1):
+            match = self.lookup("\n".join(lines[:count]), language=language, expected=expected)
+            if match is not None:
+                return LineMatch(match.translation, match, count)
+        return LineMatch(lines[0].strip(), None) if is_untranslatable(lines[0]) else None
 
     # Inexact matching ---------------------------------------------------------------------------------------------
 
     def _lookup_inexact(
-        self, tokens: tuple[str, ...], language: str | None, expected: Sequence[str]
+        self, text: str, tokens: tuple[str, ...], language: str | None, expected: Sequence[str]
     ) -> PhraseMatch | None:
-        alphabet = alphabet_of("".join(tokens))
-        shape = skeleton(tokens)
-        matches = [
-            _match(phrase, _LOOKALIKE_SCORE, exact=False)
-            for phrase in self._by_skeleton.get(shape, ())
-            if len(phrase.key) >= _LOOKALIKE_LENGTH[alphabet] and self._is_misread(tokens, phrase)
+        matches = self._near(tokens, language) or [
+            _template_match(found, score, exact=False)
+            for found, score in self._templates.near(text, language)
+            if self._is_misread(found.reading.tokens, found.template.tokens)
         ]
-        matches += self._edited(tokens, shape, alphabet)
-        matches = [match for match in matches if language in (None, match.language)]
         if not matches:
             return None
         best = _best(matches, expected)
@@ -188,107 +319,75 @@ class Phrasebook:
             return None
         return best
 
-    def _edited(self, tokens: tuple[str, ...], shape: str, alphabet: Alphabet) -> list[PhraseMatch]:
-        candidates: dict[Phrase, str] = {}
-        for variant in _with_deletions(shape):
-            for phrase_shape, phrase in self._by_deletion.get(variant, ()):
-                candidates[phrase] = phrase_shape
+    def _near(self, tokens: tuple[str, ...], language: str | None) -> list[PhraseMatch]:
+        alphabet = alphabet_of("".join(tokens))
+        shape = skeleton(tokens)
         matches = []
-        for phrase, phrase_shape in candidates.items():
-            if min(len(phrase.key), len(phrase_shape)) < _EDIT_LENGTH[alphabet]:
+        others = set()
+        for number in self._index.near(shape):
+            phrase = self._phrases[number]
+            if language not in (None, phrase.language):
                 continue
-            if alphabet_of(phrase.key) is not alphabet:
-                continue
-            edit = single_edit(phrase_shape, shape)
-            score = edit_score(edit, phrase.tokens, alphabet) if edit is not None else None
-            if score is not None and self._is_misread(tokens, phrase):
+            score = _near_score(phrase.tokens, shape, alphabet)
+            if score is None:
+                others.add(phrase.translation)
+            elif self._is_misread(tokens, phrase.tokens):
                 matches.append(_match(phrase, score, exact=False))
-        return matches
+        if not matches or max(match.score for match in matches) >= _LOOKALIKE_SCORE - _IMPORTED_DISCOUNT:
+            return matches
+        # Another phrase is as near, though by an edit that is not believed: the text may be that one.
+        return [] if others - {match.translation for match in matches} else matches
 
-    def _is_misread(self, tokens: tuple[str, ...], phrase: Phrase) -> bool:
+    def _is_misread(self, tokens: tuple[str, ...], expected: tuple[str, ...]) -> bool:
         """False when a word by which the text differs from the phrase is a word of its own."""
         known = (self._english, self._other_words, *self._words.values())
-        return not any(token in words for token in set(tokens) - set(phrase.tokens) for words in known)
-
-    def _index(self, phrase: Phrase) -> None:
-        self._by_key[phrase.key].append(phrase)
-        shape = skeleton(phrase.tokens)
-        self._by_skeleton[shape].append(phrase)
-        for variant in _with_deletions(shape):
-            self._by_deletion[variant].append((shape, phrase))
-        self._words[phrase.language].update(phrase.tokens)
-        self._english.update(match_tokens(phrase.translation))
+        return not any(token in words for token in set(tokens) - set(expected) for words in known)
 
 
-def read_phrases(text: str, language: str, name: str) -> Iterator[Phrase]:
-    """Parse one phrase file: ``source<TAB>translation<TAB>variants separated by |``; ``#`` starts a comment line.
-
-    Args:
-        text: the content of the file.
-        language: ISO 639-1 code of the phrases.
-        name: how errors call the file.
-
-    Raises:
-        UsageError: a line is malformed or contradicts an earlier one; the message has file and line.
-    """
-    seen: dict[str, tuple[int, str]] = {}
-    for number, line in _content_lines(text).items():
-        fields = line.split("\t")
-        if len(fields) not in (2, 3):
-            raise _malformed(name, number, f"{len(fields)} fields instead of 2 or 3")
-        sources = [fields[0], *(fields[2].split("|") if len(fields) == 3 else ())]
-        translation = fields[1]
-        if translation != translation.strip() or not match_tokens(translation):
-            raise _malformed(name, number, "the translation is empty or has spaces around it")
-        for source in sources:
-            phrase = _phrase(source, translation, language)
-            if source != source.strip() or not phrase.tokens:
-                raise _malformed(name, number, f"the phrase {source!r} is empty or has spaces around it")
-            if unicodedata.normalize("NFC", source) != source:
-                raise _malformed(name, number, f"the phrase {source!r} is not in Unicode form NFC")
-            earlier = seen.get(phrase.key)
-            if earlier is None:
-                seen[phrase.key] = (number, translation)
-                yield phrase
-            elif earlier[1] != translation:
-                raise _malformed(name, number, f"the phrase {source!r} has another translation in line {earlier[0]}")
-
-
-def _phrase(source: str, translation: str, language: str) -> Phrase:
-    return Phrase(source, translation, language, tuple(match_tokens(source)), tuple(match_tokens(source, accents=True)))
-
-
-def _content_lines(text: str) -> dict[int, str]:
-    """Lines by number (from 1), without the empty ones and the comments."""
-    lines = enumerate(text.splitlines(), start=1)
-    return {number: line for number, line in lines if line.strip() and not line.startswith("#")}
-
-
-def _malformed(name: str, line: int, why: str) -> UsageError:
-    return UsageError(f"{name}:{line}: {why}", hint="A line is: phrase, TAB, translation, TAB, variants separated by |")
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file}: not UTF-8 at byte {error.start}", hint="Save the file as UTF-8") from error
-    except OSError as error:
-        raise StorageError(f"Cannot read {file}: {error.strerror}") from error
+_MAX_LINES_OF_A_PHRASE: Final = 3
 
 
 @lru_cache(maxsize=1)
 def _builtin() -> Phrasebook:
-    with resources.as_file(resources.files("shared.models") / "phrases") as folder:
-        return Phrasebook.from_folder(folder)
+    # Tens of thousands of objects that all stay: looking through them for garbage takes a third of the time.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with resources.as_file(resources.files("shared.models") / "phrases") as folder:
+            return Phrasebook.from_folder(folder)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _near_score(expected: tuple[str, ...], shape: str, alphabet: Alphabet) -> float | None:
+    """How much a phrase with these words is believed for a text of this skeleton; None when it is not."""
+    key = "".join(expected)
+    expected_shape = skeleton(expected)
+    if shape == expected_shape:
+        return _LOOKALIKE_SCORE if len(key) >= _LOOKALIKE_LENGTH[alphabet] else None
+    if min(len(key), len(expected_shape)) < _EDIT_LENGTH[alphabet] or alphabet_of(key) is not alphabet:
+        return None
+    edit = single_edit(expected_shape, shape)
+    return edit_score(edit, expected, alphabet) if edit is not None else None
 
 
 def _match(phrase: Phrase, score: float, *, exact: bool) -> PhraseMatch:
+    if phrase.rank is Rank.IMPORTED:
+        score -= _IMPORTED_DISCOUNT
     return PhraseMatch(phrase.source, phrase.translation, phrase.language, score, exact)
 
 
-def _accent_score(phrase: Phrase, accented: tuple[str, ...], bare: tuple[str, ...]) -> float:
-    if "".join(accented) == "".join(phrase.accented):
+def _template_match(found: TemplateMatch, score: float, *, exact: bool) -> PhraseMatch:
+    return PhraseMatch(found.source, found.translation, found.template.language, score, exact)
+
+
+def _template_score(found: TemplateMatch) -> float:
+    return _accent_score(found.template.accented, found.reading.accented(), found.reading.tokens)
+
+
+def _accent_score(phrase: Sequence[str], accented: Sequence[str], bare: Sequence[str]) -> float:
+    if "".join(accented) == "".join(phrase):
         return _EXACT_SCORE
     return _BARE_SCORE if "".join(accented) == "".join(bare) else _OTHER_ACCENTS_SCORE
 
@@ -297,14 +396,9 @@ def _best(matches: Sequence[PhraseMatch], expected: Sequence[str]) -> PhraseMatc
     votes: dict[str, int] = defaultdict(int)
     for match in matches:
         votes[match.translation] += 1
-    rank = {language: index for index, language in enumerate(expected)}
+    rank = {language: index for index, language in reversed(list(enumerate(expected)))}
 
     def order(match: PhraseMatch) -> tuple[float, int, int, str]:
-        return -match.score, rank.get(match.language, len(rank)), -votes[match.translation], match.language
+        return -match.score, rank.get(match.language, len(expected)), -votes[match.translation], match.language
 
     return min(matches, key=order)
-
-
-def _with_deletions(shape: str) -> set[str]:
-    """A skeleton and all its variants with one character missing: two within one edit of each other share one."""
-    return {shape} | {shape[:index] + shape[index + 1 :] for index in range(len(shape))}

@@ -69,6 +69,8 @@ _ORDINAL: Final = re.compile(r"\d+\s?(?:[ao]|st|nd|rd|th)\b", re.IGNORECASE)
 _LONE_LETTER: Final = re.compile(r"(?<!\w)[A-Za-z](?!\w)")
 _HAN_AND_KANA: Final = ((0x2E80, 0x30FF), (0x31F0, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 _PIPE_IN_WORD: Final = re.compile(r"(?<=[a-z])[|!](?=[a-z])")
+_WITHOUT_ACCENTS: Final = re.compile("[\\x00-\\x7f\\u3001-\\u3098\\u309d-\\u30ff\\u4e00-\\u9fff\\uac00-\\ud7a3]*")
+"""Text in which there is nothing to fold, if it is in Unicode form NFC: a phrasebook folds tens of thousands."""
 _TOKEN: Final = re.compile(r"[^\W_]+")
 
 
@@ -80,6 +82,8 @@ def is_unspaced_character(character: str) -> bool:
 
 def fold_accents(text: str) -> str:
     """Remove the marks of Latin letters (``á`` to ``a``, ``ø`` to ``o``) and of no other script (``が`` stays)."""
+    if _WITHOUT_ACCENTS.fullmatch(text):
+        return text
     folded: list[str] = []
     keep_marks = False
     for character in unicodedata.normalize("NFD", text):
