@@ -12,16 +12,21 @@ from cloud.validation import LineJob, ReadJob
 from shared.clock import Clock
 from shared.errors import PackMissing
 from shared.messages.wayword.v1 import types_pb2
-from shared.models.bergamot.translator import BergamotTranslator
+from shared.models.apertium_use import ApertiumUse
 from shared.models.detection import TextDetector
 from shared.models.language import warm_up as warm_up_language
 from shared.models.orientation import OrientationClassifier
-from shared.models.packs import InstalledPack, PackStore, Task
+from shared.models.packs import InstalledPack, PackStore
 from shared.models.phrasebook import Phrasebook
 from shared.models.recognition import TextRecogniser
+from shared.models.sign_reader import LARGE, SignReader, picture_scripts
 from shared.models.sign_translation import SignTranslator
+from shared.models.sign_words import SignWords
+from shared.models.translators import load_translators
 
 DETECTION_PACK: Final = "ocr-small-det"
+SECOND_DETECTION_PACK: Final = "ocr-tiny-det"
+"""Keeps the cells of a row apart where the other one joins them; used where it is installed."""
 RECOGNITION_PACK: Final = "ocr-small-rec"
 ORIENTATION_PACK: Final = "ocr-cls"
 _WARM_WIDTH: Final = 400
@@ -38,17 +43,23 @@ def load_readers(store: PackStore, *, workers: int, clock: Clock, beam: int) -> 
     detection, recognition, orientation = (
         _required(store, name) for name in (DETECTION_PACK, RECOGNITION_PACK, ORIENTATION_PACK)
     )
-    translation = [store.get(manifest.name) for manifest in store.installed() if manifest.task is Task.TRANSLATION]
+    second = store.get(SECOND_DETECTION_PACK) if SECOND_DETECTION_PACK in store.names() else None
     phrasebook = Phrasebook.builtin()
     readers = []
     for _ in range(workers):
-        translators = [BergamotTranslator.load(pack, threads=1) for pack in translation]
+        # Packs only: a process for each sign is nothing for a service that answers many at once.
+        translators = load_translators(store, apertium=ApertiumUse.OFF)
         readers.append(
             LargeReader(
-                detector=TextDetector.load(detection, threads=1),
-                recogniser=TextRecogniser.load(recognition, threads=1),
-                orientation=OrientationClassifier.load(orientation),
-                translator=SignTranslator(phrasebook, {item.direction: item for item in translators}),
+                reader=SignReader(
+                    detector=TextDetector.load(detection, threads=1),
+                    second=TextDetector.load(second, threads=1) if second is not None else None,
+                    recogniser=TextRecogniser.load(recognition, threads=1),
+                    orientation=OrientationClassifier.load(orientation),
+                    scripts=picture_scripts(),
+                    plan=LARGE,
+                ),
+                translator=SignTranslator(phrasebook, translators),
                 clock=clock,
                 beam=beam,
             )
@@ -74,6 +85,7 @@ def warm_up(reader: LargeReader, *, clock: Clock) -> float:
         target="en",
     )
     warm_up_language()
+    SignWords.builtin()
     reader(job)
     started = clock.monotonic()
     reader(job)

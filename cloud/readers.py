@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import groupby
 from typing import Final
 
 import cv2
@@ -20,14 +21,12 @@ from cloud.rows import rows_inside
 from cloud.validation import LineJob, ReadJob
 from shared.clock import Clock
 from shared.geometry import Homography, ImageBgr, Quad, side_lengths, transform
-from shared.layout import group_signs, sign_by_sign
-from shared.limits import MAX_STRIP_LINES
-from shared.models.detection import DetectedLine, TextDetector, reading_order
-from shared.models.orientation import OrientationClassifier
+from shared.models.detection import DetectedLine
 from shared.models.packs import InstalledPack
-from shared.models.recognition import Recognition, TextRecogniser
-from shared.models.rectify import as_read, crop_inner, rectify
-from shared.models.script import LANGUAGE_SCRIPTS, ScriptCheck, alphabet_scripts, check_script
+from shared.models.recognition import Recognition
+from shared.models.rectify import crop_inner
+from shared.models.script import LANGUAGE_SCRIPTS, ScriptCheck, alphabet_scripts
+from shared.models.sign_reader import SignReader
 from shared.models.sign_translation import SignTranslation, SignTranslator, combine
 from shared.stages import StageTimes
 
@@ -42,14 +41,10 @@ FLOOR_HEIGHT_PX: Final = 12.0
 """Lines lower than this in the frame are unreadable for every model measured."""
 MIN_LENGTH_RATIO: Final = 0.6
 """A second look that reads fewer of the first look's characters than this found a fragment."""
-FRAME_SIDE: Final = 1280
-"""Longest side at which a whole frame goes through the detector, in pixels."""
 STRIP_SIDE: Final = 960
 """Longest side at which a strip goes through the detector, in pixels."""
 MIN_SIDE: Final = 32
 """Smallest side the detector takes, in pixels."""
-RECTIFIED_HEIGHT: Final = 96
-"""Highest line cut from a whole frame, in pixels: twice the recogniser's input."""
 
 
 class Rejection(StrEnum):
@@ -70,12 +65,14 @@ class LineReading:
         recognition: text and character probabilities.
         script: what script the text is in, and whether the recogniser can read it.
         detection_confidence: 0..1.
+        sign: lines with the same number belong together.
     """
 
     quad: Quad
     recognition: Recognition
     script: ScriptCheck
     detection_confidence: float
+    sign: int = 0
 
     @property
     def height_px(self) -> float:
@@ -153,27 +150,14 @@ class LargeReader:
     """Reads and translates one job at a time; not for two threads at once.
 
     Args:
-        detector: finds lines in frames, and again in strips.
-        recogniser: reads crops.
-        orientation: tells which crops stand on their head.
+        reader: finds and reads lines.
         translator: the phrasebook and the translation packs.
         clock: measures stages.
         beam: width of the translator's search.
     """
 
-    def __init__(
-        self,
-        *,
-        detector: TextDetector,
-        recogniser: TextRecogniser,
-        orientation: OrientationClassifier,
-        translator: SignTranslator,
-        clock: Clock,
-        beam: int,
-    ) -> None:
-        self._detector = detector
-        self._recogniser = recogniser
-        self._orientation = orientation
+    def __init__(self, *, reader: SignReader, translator: SignTranslator, clock: Clock, beam: int) -> None:
+        self._reader = reader
         self._translator = translator
         self._clock = clock
         self._beam = beam
@@ -186,7 +170,7 @@ class LargeReader:
     @property
     def recognition_pack(self) -> InstalledPack:
         """The recogniser's pack."""
-        return self._recogniser.pack
+        return self._reader.recogniser.pack
 
     def __call__(self, job: ReadJob) -> SignReading:
         """Read one sign or one frame.
@@ -199,15 +183,56 @@ class LargeReader:
         with stages.measure("decode"):
             images = [decoded(line.image, is_frame=job.is_frame) for line in job.lines]
         if job.is_frame:
-            with stages.measure("detect"):
-                cuts = self._cut_frame(images[0], job.lines[0])
+            read, second_looks = self._read_frame(images[0], job, stages), 0
+            seen = bool(read)
         else:
-            cuts = [_cut_strip(image, line) for image, line in zip(images, job.lines, strict=True)]
+            read, second_looks, seen = self._read_strip(images, job, stages)
+        kept = tuple(line for line in read if line.rejection is None)
+        with stages.measure("translate"):
+            translation = self._translate(kept, job)
+        rejection = None if kept else self._why_nothing(read, job.source, seen=seen)
+        return SignReading(kept, rejection, translation, second_looks, stages.milliseconds)
+
+    def read_picture(self, image: ImageBgr, *, source: str | None = None) -> list[LineReading]:
+        """Every line of a whole picture, sign after sign, rejected ones included; nothing is translated.
+
+        Args:
+            image: BGR uint8 of shape (height, width, 3).
+            source: language of the text, None when unknown.
+
+        Raises:
+            InputError: the picture is not BGR.
+            PackError: a model failed.
+        """
+        return self._lines(image, self._reader.find(image), source)
+
+    def _read_frame(self, image: ImageBgr, job: ReadJob, stages: StageTimes) -> list[LineReading]:
+        with stages.measure("detect"):
+            found = self._reader.find(image)
+        with stages.measure("recognise"):
+            lines = self._lines(image, found, job.source)
+        height, width = image.shape[:2]
+        corners = _rectangle(width, height)
+        quad = job.lines[0].quad
+        to_frame = _homography(corners, corners if quad is None else quad)
+        return [replace(line, quad=transform(to_frame, line.quad)) for line in lines]
+
+    def _lines(self, image: ImageBgr, found: Sequence[DetectedLine], source: str | None) -> list[LineReading]:
+        return [
+            LineReading(line.quad, line.look.recognition, line.look.script, line.detection, line.sign)
+            for line in self._reader.read_lines(image, found, languages=() if source is None else (source,))
+        ]
+
+    def _read_strip(
+        self, images: Sequence[ImageBgr], job: ReadJob, stages: StageTimes
+    ) -> tuple[list[LineReading], int, bool]:
+        """The lines of one sign, how many were looked at twice, and whether the detector saw text in those."""
+        cuts = [_cut_strip(image, line) for image, line in zip(images, job.lines, strict=True)]
         with stages.measure("recognise"):
             looks = self._read([cut.crop for cut in cuts], job.source)
         read: list[LineReading] = []
         second_looks = 0
-        seen = job.is_frame and bool(cuts)
+        seen = False
         for cut, look in zip(cuts, looks, strict=True):
             if look.sure:
                 read.append(look)
@@ -217,54 +242,25 @@ class LargeReader:
                 lines, found = self._second_look(cut, look, job)
             read.extend(lines)
             seen = seen or found
-        kept = tuple(line for line in read if line.rejection is None)
-        with stages.measure("translate"):
-            translation = self._translate(kept, job)
-        rejection = None if kept else self._why_nothing(read, job.source, seen=seen)
-        return SignReading(kept, rejection, translation, second_looks, stages.milliseconds)
-
-    def _cut_frame(self, image: ImageBgr, line: LineJob) -> list[_Cut]:
-        """Find the lines of a whole frame and rectify them."""
-        height, width = image.shape[:2]
-        found = self._detector.detect(image, longest_side=int(np.clip(max(width, height), MIN_SIDE, FRAME_SIDE)))
-        best = reading_order(sorted(found, key=lambda item: item.confidence, reverse=True)[:MAX_STRIP_LINES])
-        # Sign after sign, as they are translated: what stands in a line's place must be its translation.
-        found = [best[index] for index in sign_by_sign([item.quad for item in best])]
-        corners = _rectangle(width, height)
-        to_frame = _homography(corners, corners if line.quad is None else line.quad)
-        cuts = []
-        for item in found:
-            strip, inner = rectify(image, item.quad, max_height=RECTIFIED_HEIGHT)
-            quad = transform(to_frame, as_read(item.quad))
-            crop = _Crop(crop_inner(strip, inner), quad, item.confidence)
-            cuts.append(_Cut(crop, strip, inner, _homography(inner, quad)))
-        return cuts
+        return read, second_looks, seen
 
     def _second_look(self, cut: _Cut, first: LineReading, job: ReadJob) -> tuple[list[LineReading], bool]:
-        """Look again, turned and re-detected, and keep the best.
+        """Find the line again in its strip and keep the better look.
 
         Returns:
             The line, or several when the strip holds several; and whether the detector saw text in the strip.
         """
-        best, best_score = [first], first.score
+        height, width = cut.strip.shape[:2]
+        found = self._reader.detector.detect(
+            cut.strip, longest_side=int(np.clip(max(width, height), MIN_SIDE, STRIP_SIDE))
+        )
+        turned = not np.array_equal(first.quad, cut.crop.quad)
+        crops = self._recut(cut, found, turned=turned)
+        again = self._read(crops, job.source)
         least = MIN_LENGTH_RATIO * len(first.recognition.text)
-        crop = cut.crop
-        if self._orientation.upside_down([crop.image])[0]:
-            crop = crop.turned()
-            turned = self._read([crop], job.source)
-            if _score(turned) > best_score:
-                best, best_score = turned, _score(turned)
-        crops: list[_Crop] = []
-        if not job.is_frame:
-            height, width = cut.strip.shape[:2]
-            found = self._detector.detect(
-                cut.strip, longest_side=int(np.clip(max(width, height), MIN_SIDE, STRIP_SIDE))
-            )
-            crops = self._recut(cut, found, turned=crop is not cut.crop)
-            again = self._read(crops, job.source)
-            if _score(again) > best_score and sum(len(line.recognition.text) for line in again) >= least:
-                best = again
-        return best, bool(crops)
+        if _score(again) > first.score and sum(len(line.recognition.text) for line in again) >= least:
+            return again, True
+        return [first], bool(crops)
 
     def _recut(self, cut: _Cut, found: Sequence[DetectedLine], *, turned: bool) -> list[_Crop]:
         """Crops of the rows found inside the strip, in reading order."""
@@ -279,22 +275,15 @@ class LargeReader:
         return crops[::-1] if turned else crops
 
     def _read(self, crops: Sequence[_Crop], source: str | None) -> list[LineReading]:
-        if not crops:
-            return []
-        recognitions = self._recogniser.recognise([crop.image for crop in crops])
+        looks = self._reader.read_crops([crop.image for crop in crops], languages=() if source is None else (source,))
         return [
             LineReading(
-                crop.quad,
-                recognition,
-                check_script(
-                    recognition.text,
-                    recognition.character_confidences,
-                    self._recogniser.alphabet,
-                    expected_languages=() if source is None else (source,),
-                ),
+                np.roll(crop.quad, 2, axis=0) if look.upside_down else crop.quad,
+                look.recognition,
+                look.script,
                 crop.detection_confidence,
             )
-            for crop, recognition in zip(crops, recognitions, strict=True)
+            for crop, look in zip(crops, looks, strict=True)
         ]
 
     def _why_nothing(self, lines: Sequence[LineReading], source: str | None, *, seen: bool) -> Rejection:
@@ -307,21 +296,16 @@ class LargeReader:
             return Rejection.NO_TEXT
         # The detector sees text where the recogniser reads none: that is how a script it does not have looks at times.
         scripts = LANGUAGE_SCRIPTS.get(source or "", frozenset())
-        strange = not scripts <= alphabet_scripts(self._recogniser.alphabet)
+        strange = not scripts <= alphabet_scripts(self._reader.recogniser.alphabet)
         return Rejection.SCRIPT if strange else Rejection.LOW_CONFIDENCE
 
     def _translate(self, lines: Sequence[LineReading], job: ReadJob) -> SignTranslation:
         """A strip is one sign; a frame is as many as its lines form."""
-        groups = group_signs([line.quad for line in lines]) if job.is_frame else [list(range(len(lines)))]
+        groups = [[line.recognition.text for line in sign] for _, sign in groupby(lines, key=lambda line: line.sign)]
         return combine(
             [
-                self._translator.translate_sign(
-                    [lines[index].recognition.text for index in group],
-                    source=job.source,
-                    target=job.target,
-                    beam=self._beam,
-                )
-                for group in groups
+                self._translator.translate_sign(texts, source=job.source, target=job.target, beam=self._beam)
+                for texts in groups
             ]
         )
 

@@ -8,7 +8,7 @@ from typing import Final
 from cloud.readers import LineReading, Rejection, SignReading
 from shared.geometry import Quad
 from shared.messages.wayword.v1 import cloud_pb2, types_pb2
-from shared.models.calibration import Calibration
+from shared.models.calibration import Calibration, LineSignals
 from shared.models.packs import InstalledPack
 from shared.models.sign_translation import NoTranslation, TranslationEngine
 
@@ -97,18 +97,13 @@ def _confidence(sign: SignReading, pack_name: str, calibration: Calibration) -> 
             mean_log_probability=signals.mean_log_probability,
             min_log_probability=signals.minimum_log_probability,
             phrase_score=signals.phrase_score,
+            quality=signals.quality,
         )
     return confidence
 
 
 def _recognised(line: LineReading, pack_name: str, calibration: Calibration) -> float:
-    return calibration.recognition(
-        pack_name,
-        mean=line.recognition.confidence,
-        minimum=line.recognition.minimum_confidence,
-        length=len(line.recognition.text),
-        height_px=line.height_px,
-    )
+    return calibration.line(pack_name, LineSignals.of(line.recognition, height_px=line.height_px))
 
 
 def _quad(quad: Quad) -> types_pb2.Quad:

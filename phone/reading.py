@@ -3,51 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
 
 from phone.battery import Battery
-from phone.cache import TranslationCache, cache_key
+from phone.cache import TranslationCache, cache_key, engine_names
 from phone.cascade.policy import Recogniser, Trouble
 from phone.cascade.privacy import find_private
 from phone.readings import NO_MEANING, NO_TRANSLATION, LocalLine, LocalReading, Meaning
 from phone.settings import RecogniserChoice
-from phone.strips import Cut, cut_lines, open_frame, open_strip
+from phone.strips import open_frame, open_strip, strip_of
+from phone.votes import LineLook, SignVotes
 from shared.clock import Clock
 from shared.errors import InputError, PackMissing
-from shared.layout import group_signs
+from shared.geometry import ImageBgr, Quad, transform
+from shared.layout import read_blocks
 from shared.messages.wayword.v1 import types_pb2
-from shared.models.bergamot.translator import BergamotTranslator
-from shared.models.calibration import Calibration
-from shared.models.detection import TextDetector
+from shared.models.apertium_use import ApertiumUse
+from shared.models.calibration import Calibration, LineSignals
+from shared.models.detection import DetectedLine, TextDetector
 from shared.models.language import warm_up as warm_up_language
-from shared.models.manifest import Task
+from shared.models.line_splitting import is_number
 from shared.models.orientation import OrientationClassifier
 from shared.models.packs import PackStore
 from shared.models.phrasebook import Phrasebook
-from shared.models.recognition import Recognition, TextRecogniser
-from shared.models.script import check_script
+from shared.models.recognition import TextRecogniser
+from shared.models.seen_lines import Look, SeenLine
+from shared.models.sign_reader import LOW_POWER, NORMAL, SignReader, picture_scripts
 from shared.models.sign_translation import SignTranslation, SignTranslator, TranslationEngine, combine
+from shared.models.sign_words import SignWords
+from shared.models.translators import load_translators
+from shared.models.translators import warm_up as warm_up_translators
 from shared.stages import StageTimes
 
 FLOOR_HEIGHT_PX: Final = 10.0
 """Lower lines are not even tried: below about 12 px no measured model reads text."""
 FLOOR_MEAN: Final = 0.5
 """Below this mean character probability a reading is noise and is withheld."""
-TURN_BELOW: Final = 0.8
-"""Lines less sure than this may stand on their head: the orientation classifier is asked."""
 PARTLY_TRANSLATED: Final = 0.5
 """Cap on the confidence of a translation that left some lines as they were."""
 LOW_BATTERY_PERCENT: Final = 20
 """Below it, and not charging, the automatic choice of the recogniser saves energy."""
 
 _PACKS: Final = {
+    # Both find lines as the glasses do; the small detector costs more and joins the cells of a menu.
     Recogniser.TINY: ("ocr-tiny-rec", "ocr-tiny-det"),
-    Recogniser.SMALL: ("ocr-small-rec", "ocr-small-det"),
+    Recogniser.SMALL: ("ocr-small-rec", "ocr-tiny-det"),
 }
+_PLANS: Final = {Recogniser.TINY: LOW_POWER, Recogniser.SMALL: NORMAL}
 _ORIENTATION_PACK: Final = "ocr-cls"
 _INSTALL_HINT: Final = "run: wayword-phone packs install"
 
@@ -80,21 +89,6 @@ def choose_recogniser(choice: RecogniserChoice, *, battery: Battery, installed: 
     return preferred if preferred in installed else next(iter(installed))
 
 
-def load_translators(store: PackStore, *, target: str | None = None) -> dict[tuple[str, str], BergamotTranslator]:
-    """Every installed translator, or those into one language.
-
-    Raises:
-        PackError: a pack is corrupt or unsupported.
-    """
-    return {
-        manifest.direction: BergamotTranslator.load(store.get(manifest.name))
-        for manifest in store.installed()
-        if manifest.task is Task.TRANSLATION
-        and manifest.direction is not None
-        and (target is None or manifest.direction[1] == target)
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class ReaderOptions:
     """What the wearer set.
@@ -103,11 +97,17 @@ class ReaderOptions:
         target: language to translate into, ISO 639-1.
         expected: languages likely here, to help identify short text.
         beam: width of the translator's search.
+        phrasebook_folder: phrase files of the wearer's own; None for none.
+        apertium: whether Apertium may be used.
+        check_back: whether an unsure translation is translated back.
     """
 
     target: str = "en"
     expected: tuple[str, ...] = ()
     beam: int = 1
+    phrasebook_folder: Path | None = None
+    apertium: ApertiumUse = ApertiumUse.AUTO
+    check_back: bool = False
 
 
 class LocalReader:
@@ -121,6 +121,8 @@ class LocalReader:
 
     Raises:
         PackError: a translation pack is corrupt or unsupported.
+        UsageError: a phrase file of the wearer's is malformed.
+        StorageError: their folder cannot be read.
     """
 
     def __init__(
@@ -132,12 +134,25 @@ class LocalReader:
         self._cache = cache
         self._calibration = Calibration.builtin()
         self._names = frozenset(manifest.name for manifest in store.installed())
-        self._translators = load_translators(store, target=options.target)
-        self._translator = SignTranslator(Phrasebook.builtin(), self._translators)
-        self._engines = [f"{item.pack.name}-{item.pack.version}" for item in self._translators.values()]
-        self._recognisers: dict[Recogniser, TextRecogniser] = {}
+        self._translators = load_translators(store, target=options.target, apertium=options.apertium)
+        folder = options.phrasebook_folder
+        phrasebook = Phrasebook.builtin() if folder is None else Phrasebook.builtin_with(folder)
+        self._phrasebook = phrasebook
+        self._translator = SignTranslator(phrasebook, self._translators, check_back=options.check_back)
+        self._engines = engine_names(phrasebook, self._translators)
+        self._readers: dict[Recogniser, SignReader] = {}
+        self._votes = SignVotes(clock)
         self._detectors: dict[str, TextDetector] = {}
         self._orientation: OrientationClassifier | None = None
+        self._scripts = picture_scripts()
+
+    def alphabet(self, recogniser: Recogniser) -> frozenset[str]:
+        """Every character a recogniser can answer with.
+
+        Raises:
+            PackError: its pack is missing, corrupt or unsupported.
+        """
+        return self._reader(recogniser).recogniser.alphabet
 
     @property
     def targets(self) -> frozenset[str]:
@@ -151,11 +166,10 @@ class LocalReader:
             PackError: a pack is missing, corrupt or unsupported.
         """
         blank = np.full((48, 160, 3), 255, np.uint8)
-        self._recogniser(recogniser).recognise([blank])
-        self._orientation_classifier()
-        warm_up_language()
-        for translator in self._translators.values():
-            translator.translate("a")
+        self._reader(recogniser).read_crops([blank])
+        SignWords.builtin()
+        warm_up_language(self._phrasebook)
+        warm_up_translators(self._translators)
 
     def read(self, strip: types_pb2.Strip, recogniser: Recogniser) -> LocalReading:
         """Read and translate one strip, or one whole frame.
@@ -170,20 +184,28 @@ class LocalReader:
             # Geometry that passes every check and still is impossible, such as crossed quads.
             raise InputError("the geometry of the strip is impossible") from error
 
+    def read_picture(self, image: ImageBgr, recogniser: Recogniser) -> list[LocalLine]:
+        """Every line of a whole picture, sign after sign, withheld ones included; nothing is translated.
+
+        Args:
+            image: BGR uint8 of shape (height, width, 3).
+            recogniser: which one reads.
+
+        Raises:
+            InputError: the picture is not BGR.
+            PackError: a model failed or is missing.
+        """
+        reader = self._reader(recogniser)
+        return self._lines_seen(reader, self._see(reader, image, reader.find(image)))
+
     def _read(self, strip: types_pb2.Strip, recogniser: Recogniser) -> LocalReading:
         watch = StageTimes(self._clock)
-        outgoing = strip
-        if strip.is_frame:
-            cuts, outgoing = self._cut_frame(strip, recogniser, watch)
-        else:
-            with watch.measure("decode"):
-                cuts = open_strip(strip)
-        with watch.measure("recognise"):
-            lines = self._recognise(cuts, recogniser)
+        reader = self._reader(recogniser)
+        lines, outgoing = (self._read_frame if strip.is_frame else self._read_strip)(strip, reader, watch)
         shown = [line for line in lines if line.trouble is None]
         with watch.measure("translate"):
             meaning, key = self._translate(shown, whole_frame=strip.is_frame)
-        pack = self._recogniser(recogniser).pack
+        pack = reader.recogniser.pack
         return LocalReading(
             frame_id=strip.frame_id,
             region_id=strip.region_id,
@@ -219,63 +241,98 @@ class LocalReader:
         )
         self._cache.put(reading.cache_key, meaning)
 
-    def _cut_frame(
-        self, strip: types_pb2.Strip, recogniser: Recogniser, watch: StageTimes
-    ) -> tuple[list[Cut], types_pb2.Strip]:
+    def _read_frame(
+        self, strip: types_pb2.Strip, reader: SignReader, watch: StageTimes
+    ) -> tuple[list[LocalLine], types_pb2.Strip]:
         """Lines found in a whole frame; what leaves is these lines, or the frame itself if none was found."""
         with watch.measure("decode"):
-            image, corners = open_frame(strip)
+            image, to_frame = open_frame(strip)
         with watch.measure("detect"):
-            found = self._detector(recogniser).detect(image, longest_side=max(image.shape[:2]))
-            cuts, outgoing = cut_lines(image, corners, found, strip)
-        return cuts, outgoing if outgoing.lines else strip
+            found = reader.find(image)
+        with watch.measure("recognise"):
+            seen = self._see(reader, image, found)
+            lines = self._lines_seen(reader, seen)
+            outgoing = strip_of(image, to_frame, seen, strip)
+        return [replace(line, quad=transform(to_frame, line.quad)) for line in lines], outgoing
 
-    def _recognise(self, cuts: Sequence[Cut], recogniser: Recogniser) -> list[LocalLine]:
-        model = self._recogniser(recogniser)
-        legible = [cut for cut in cuts if cut.height_px >= FLOOR_HEIGHT_PX]
-        read = {id(cut): look for cut, look in zip(legible, self._look(legible, model), strict=True)}
-        return [self._line(cut, read.get(id(cut)), model) for cut in cuts]
+    def _read_strip(
+        self, strip: types_pb2.Strip, reader: SignReader, watch: StageTimes
+    ) -> tuple[list[LocalLine], types_pb2.Strip]:
+        """The lines of one sign, as the glasses cut them."""
+        with watch.measure("decode"):
+            cuts = open_strip(strip)
+        with watch.measure("recognise"):
+            legible = [cut for cut in cuts if cut.height_px >= FLOOR_HEIGHT_PX]
+            looks = iter(reader.read_crops([cut.crop for cut in legible], languages=self._options.expected))
+            voted = self._votes.vote(
+                region_id=strip.region_id,
+                frame_id=strip.frame_id,
+                captured_us=strip.captured_us,
+                lines=[
+                    LineLook(next(looks), cut.height_px) if cut.height_px >= FLOOR_HEIGHT_PX else None for cut in cuts
+                ],
+            )
+            lines = []
+            for cut, line in zip(cuts, voted, strict=True):
+                agreement = None if line is None else line.agreement
+                for part, quad in [(None, cut.quad)] if line is None else reader.cells(line.look, cut.quad):
+                    lines.append(
+                        self._line(
+                            part,
+                            reader,
+                            quad=quad,
+                            height_px=cut.height_px,
+                            detection=cut.detection,
+                            agreement=agreement,
+                        )
+                    )
+        # The glasses grouped the lines they saw; cells that were one line to them are texts of their own.
+        return lines if len(lines) == len(cuts) else _numbered(lines), strip
 
-    def _look(self, cuts: Sequence[Cut], model: TextRecogniser) -> list[Recognition]:
-        """Recognise crops; those that are unsure and stand on their head are turned and read again."""
-        if not cuts:
-            return []
-        looks = model.recognise([cut.crop for cut in cuts])
-        unsure = [index for index, look in enumerate(looks) if look.confidence < TURN_BELOW]
-        classifier = self._orientation_classifier() if unsure else None
-        if classifier is None:
-            return looks
-        heads = classifier.upside_down([cuts[index].crop for index in unsure])
-        turned = [index for index, upside_down in zip(unsure, heads, strict=True) if upside_down]
-        if turned:
-            again = model.recognise([np.ascontiguousarray(cuts[index].crop[::-1, ::-1]) for index in turned])
-            for index, look in zip(turned, again, strict=True):
-                if look.text and look.confidence > looks[index].confidence:
-                    looks[index] = look
-        return looks
+    def _see(self, reader: SignReader, image: ImageBgr, found: Sequence[DetectedLine]) -> list[SeenLine]:
+        return reader.read_lines(image, found, languages=self._options.expected)
 
-    def _line(self, cut: Cut, look: Recognition | None, model: TextRecogniser) -> LocalLine:
+    def _lines_seen(self, reader: SignReader, seen: Sequence[SeenLine]) -> list[LocalLine]:
+        return [
+            replace(
+                self._line(
+                    line.look if line.height_px >= FLOOR_HEIGHT_PX else None,
+                    reader,
+                    quad=line.quad,
+                    height_px=line.height_px,
+                    detection=line.detection,
+                ),
+                sign=line.sign,
+            )
+            for line in seen
+        ]
+
+    def _line(
+        self,
+        look: Look | None,
+        reader: SignReader,
+        *,
+        quad: Quad,
+        height_px: float,
+        detection: float,
+        agreement: float | None = None,
+    ) -> LocalLine:
+        """What one look at a line is worth; None where the line was too small to be looked at."""
         if look is None:
-            return LocalLine("", cut.quad, 0.0, 1.0, cut.detection, Trouble.TOO_SMALL)
-        text = look.text.strip()
+            return LocalLine("", quad, 0.0, 1.0, detection, Trouble.TOO_SMALL)
+        recognition = look.recognition
+        text = recognition.text.strip()
         if not text:
-            return LocalLine("", cut.quad, 0.0, 1.0, cut.detection, Trouble.NO_TEXT)
-        script = check_script(
-            look.text, look.character_confidences, model.alphabet, expected_languages=self._options.expected
-        )
-        right = self._calibration.recognition(
-            model.pack.name,
-            mean=look.confidence,
-            minimum=look.minimum_confidence,
-            length=len(text),
-            height_px=cut.height_px,
+            return LocalLine("", quad, 0.0, 1.0, detection, Trouble.NO_TEXT)
+        right = self._calibration.line(
+            reader.recogniser.pack.name, LineSignals.of(recognition, height_px=height_px, agreement=agreement)
         )
         trouble = None
-        if not script.readable:
+        if not look.script.readable:
             trouble = Trouble.SCRIPT
-        elif look.confidence < FLOOR_MEAN:
+        elif recognition.confidence < FLOOR_MEAN:
             trouble = Trouble.LOW_CONFIDENCE
-        return LocalLine(text, cut.quad, right, script.probability, cut.detection, trouble)
+        return LocalLine(text, quad, right, look.script.probability, detection, trouble)
 
     def _translate(self, lines: Sequence[LocalLine], *, whole_frame: bool) -> tuple[Meaning, str | None]:
         """The meaning of the lines shown, from memory where it is known, and the key it is remembered under."""
@@ -289,7 +346,7 @@ class LocalReader:
             remembered = self._cache.get(key)
             if remembered is not None:
                 return remembered, key
-        groups = group_signs([line.quad for line in lines]) if whole_frame else [list(range(len(lines)))]
+        groups = [list(sign) for _, sign in groupby(range(len(lines)), key=lambda index: lines[index].sign)]
         meaning = to_meaning(
             combine([self._translate_sign([texts[index] for index in group]) for group in groups]), self._calibration
         )
@@ -303,14 +360,21 @@ class LocalReader:
             texts, source=None, target=options.target, beam=options.beam, expected=options.expected
         )
 
-    def _recogniser(self, recogniser: Recogniser) -> TextRecogniser:
-        if recogniser not in self._recognisers:
-            self._recognisers[recogniser] = TextRecogniser.load(self._store.get(_PACKS[recogniser][0]))
-        return self._recognisers[recogniser]
+    def _reader(self, recogniser: Recogniser) -> SignReader:
+        """Recogniser and detector of one size; the orientation classifier is a help, not a need."""
+        if recogniser not in self._readers:
+            recognition, detection = _PACKS[recogniser]
+            self._readers[recogniser] = SignReader(
+                detector=partial(self._detector, detection),
+                recogniser=TextRecogniser.load(self._store.get(recognition)),
+                orientation=self._orientation_classifier(),
+                scripts=self._scripts,
+                plan=_PLANS[recogniser],
+            )
+        return self._readers[recogniser]
 
-    def _detector(self, recogniser: Recogniser) -> TextDetector:
-        """The detector of the same size, or the one that is installed."""
-        name = _PACKS[recogniser][1]
+    def _detector(self, name: str) -> TextDetector:
+        """The detector of that name, or the one that is installed; most strips need none."""
         if name not in self._names:
             name = next((pack for _, pack in _PACKS.values() if pack in self._names), name)
         if name not in self._detectors:
@@ -318,7 +382,6 @@ class LocalReader:
         return self._detectors[name]
 
     def _orientation_classifier(self) -> OrientationClassifier | None:
-        """None where its pack is not installed: it is a help, not a need."""
         if self._orientation is None and _ORIENTATION_PACK in self._names:
             self._orientation = OrientationClassifier.load(self._store.get(_ORIENTATION_PACK))
         return self._orientation
@@ -332,6 +395,12 @@ _ENGINE_OF_MESSAGE: Final = {
 }
 
 
+def _numbered(lines: Sequence[LocalLine]) -> list[LocalLine]:
+    """Lines text after text, numbered by the texts they belong to."""
+    blocks = read_blocks([line.quad for line in lines], numbers=[is_number(line.text) for line in lines])
+    return [replace(lines[index], sign=number) for number, block in enumerate(blocks) for index in block]
+
+
 def to_meaning(translation: SignTranslation, calibration: Calibration) -> Meaning:
     """A sign's translation with calibrated confidence."""
     signals = translation.signals
@@ -340,6 +409,7 @@ def to_meaning(translation: SignTranslation, calibration: Calibration) -> Meanin
         mean_log_probability=signals.mean_log_probability,
         min_log_probability=signals.minimum_log_probability,
         phrase_score=signals.phrase_score,
+        quality=signals.quality,
     )
     if translation.reason is not None:
         confidence = min(confidence, PARTLY_TRANSLATED)

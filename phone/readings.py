@@ -49,6 +49,7 @@ class LocalLine:
         script: P(the recogniser knows the script on the sign).
         detection: the detector's confidence, 0..1.
         trouble: why the line is withheld from the wearer; None when it is shown.
+        sign: lines with the same number belong together.
     """
 
     text: str
@@ -57,6 +58,7 @@ class LocalLine:
     script: float
     detection: float
     trouble: Trouble | None
+    sign: int = 0
 
 
 @dataclass(frozen=True, slots=True)

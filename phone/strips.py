@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 
 from shared.errors import InputError
-from shared.geometry import ImageBgr, Quad, area, side_lengths, transform
-from shared.layout import sign_by_sign
+from shared.geometry import Homography, ImageBgr, Quad, area, side_lengths, transform
 from shared.limits import MAX_COORDINATE, MAX_FRAME_SIDE, MAX_STRIP_HEIGHT, MAX_STRIP_LINES, MAX_STRIP_WIDTH
 from shared.messages.wayword.v1 import types_pb2
-from shared.models.detection import DetectedLine, reading_order
 from shared.models.rectify import crop_inner, rectify
+from shared.models.seen_lines import SeenLine
 from shared.pictures import decode_picture
 
 _MARGIN: Final = 0.25
@@ -62,8 +61,8 @@ def open_strip(strip: types_pb2.Strip) -> list[Cut]:
     return cuts
 
 
-def open_frame(strip: types_pb2.Strip) -> tuple[ImageBgr, Quad]:
-    """Decode a whole frame, scaled down; also returns its corners in the frame it was scaled from.
+def open_frame(strip: types_pb2.Strip) -> tuple[ImageBgr, Homography]:
+    """Decode a whole frame, scaled down; also returns the homography to the frame it was scaled from.
 
     Raises:
         InputError: as `open_strip`, or there is not exactly one picture.
@@ -72,49 +71,48 @@ def open_frame(strip: types_pb2.Strip) -> tuple[ImageBgr, Quad]:
         raise InputError(f"a whole frame is one picture, this strip has {len(strip.lines)}")
     line = strip.lines[0]
     image = decode_picture(line.image, max_width=MAX_FRAME_SIDE, max_height=MAX_FRAME_SIDE)
-    return image, _quad(line.quad) if line.quad.xy else _rectangle(image)
+    corners = _rectangle(image)
+    to_frame = cv2.getPerspectiveTransform(corners, _quad(line.quad) if line.quad.xy else corners)
+    return image, np.asarray(to_frame, dtype=np.float64)
 
 
-def cut_lines(
-    image: ImageBgr, corners: Quad, found: Sequence[DetectedLine], strip: types_pb2.Strip
-) -> tuple[list[Cut], types_pb2.Strip]:
-    """Cut detected lines out of a frame.
+def strip_of(
+    image: ImageBgr, to_frame: Homography, lines: Sequence[SeenLine], strip: types_pb2.Strip
+) -> types_pb2.Strip:
+    """What may leave the phone instead of a frame: a strip that holds its lines only.
 
     Args:
         image: the frame, scaled down.
-        corners: its corners in the frame it was scaled from.
-        found: lines in `image`.
+        to_frame: from its pixels to those of the frame it was scaled from.
+        lines: found in `image`.
         strip: the strip that brought the frame.
 
     Returns:
-        The lines to read, sign after sign, and a strip that holds these lines only: what may leave the phone instead of
-        the frame.
+        The new strip; `strip` itself, the whole frame, where there is no line or there are more than a strip can hold.
     """
-    to_frame = cv2.getPerspectiveTransform(_rectangle(image), corners)
+    if not 0 < len(lines) <= MAX_STRIP_LINES:
+        return strip
     outgoing = types_pb2.Strip(
         frame_id=strip.frame_id,
         region_id=strip.region_id,
         encoding=types_pb2.IMAGE_ENCODING_WEBP,
         captured_us=strip.captured_us,
     )
-    cuts = []
-    best = reading_order(sorted(found, key=lambda line: line.confidence, reverse=True)[:MAX_STRIP_LINES])
-    # Sign after sign, as they are translated: what stands in a line's place must be its translation.
-    for line in (best[index] for index in sign_by_sign([line.quad for line in best])):
-        picture, inner = rectify(image, line.quad, margin=_MARGIN, max_height=_CUT_HEIGHT)
-        quad = transform(np.asarray(to_frame, dtype=np.float64), line.quad)
-        cuts.append(Cut(crop_inner(picture, inner), quad, min(side_lengths(line.quad)), line.confidence))
+    for line in lines:
+        picture, inner = rectify(
+            image, line.quad, margin=_MARGIN, max_height=_CUT_HEIGHT, max_width=MAX_STRIP_WIDTH, turn=False
+        )
         encoded, data = cv2.imencode(".webp", picture, (cv2.IMWRITE_WEBP_QUALITY, _WEBP_QUALITY))
-        if encoded and picture.shape[0] <= MAX_STRIP_HEIGHT and picture.shape[1] <= MAX_STRIP_WIDTH:
+        if encoded:
             outgoing.lines.append(
                 types_pb2.StripLine(
                     image=data.tobytes(),
-                    quad=types_pb2.Quad(xy=quad.reshape(-1).tolist()),
+                    quad=types_pb2.Quad(xy=transform(to_frame, line.quad).reshape(-1).tolist()),
                     inner=types_pb2.Quad(xy=inner.reshape(-1).tolist()),
-                    detection_confidence=line.confidence,
+                    detection_confidence=line.detection,
                 )
             )
-    return cuts, outgoing
+    return outgoing if outgoing.lines else strip
 
 
 def _quad(message: types_pb2.Quad) -> Quad:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import cv2
 
-from simulations import calibrate, demo
-from simulations.bench import detection, gate, link, link_faults, link_fuzz, photos, translation
+from simulations import calibrate, cards, demo
+from simulations.bench import detection, gate, lines, link, link_faults, link_fuzz, photos, script, translation
+from simulations.bench.reading import command as reading
 from simulations.bench.stabiliser import command as stabiliser
+from simulations.training import script as script_training
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,6 +24,9 @@ def build_parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="measurements that README and docs quote")
     benches = bench.add_subparsers(required=True, metavar="BENCH")
     photos.add_parser(benches)
+    reading.add_parser(benches)
+    lines.add_parser(benches)
+    script.add_parser(benches)
     translation.add_parser(benches)
     link.add_parser(benches)
     link_faults.add_parser(benches)
@@ -30,6 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
     gate.add_parser(benches)
     stabiliser.add_parser(benches)
     calibrate.add_parser(commands)
+    script_training.add_parser(commands)
+    cards.add_parser(commands)
     return parser
 
 

@@ -37,6 +37,7 @@ def rectify(
     margin: float = 0.0,
     max_height: int | None = None,
     max_width: int | None = None,
+    turn: bool = True,
 ) -> tuple[ImageBgr, Quad]:
     """Straighten one line of text.
 
@@ -46,15 +47,17 @@ def rectify(
         margin: picture to keep around the line, in heights of the line; what lies outside the picture repeats its edge.
         max_height: most rows of the strip, margin included; a larger one is scaled down by area averaging.
         max_width: most columns of the strip, margin included.
+        turn: whether a tall line is turned; otherwise its corners say how it is read.
 
     Returns:
-        The strip, uint8 BGR, and the line inside it. Corner i of the inner quad is corner i of ``as_read(quad)``.
+        The strip, uint8 BGR, and the line inside it. Corner i of the inner quad is corner i of ``as_read(quad)``, or of
+        ``quad`` where nothing is turned.
 
     Raises:
         InputError: the picture is not BGR, or the quad has no area or is absurdly large.
     """
     require_bgr(image_bgr, what="the picture")
-    corners = _checked(quad)
+    corners = _checked(quad, turn=turn)
     line_width, line_height = side_lengths(corners)
     width, height = max(2, round(line_width)), max(2, round(line_height))
     pad = round(margin * height)
@@ -63,10 +66,13 @@ def rectify(
         raise InputError(f"a line of {full_width} x {full_height} pixels is too large, at most {MAX_CROP_SIDE} a side")
     # Pixel centres are integers: the last column of the line is `width - 1` to the right of the first.
     inner = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], dtype=np.float32) + pad
-    homography = cv2.getPerspectiveTransform(corners, inner)
-    strip = cv2.warpPerspective(
-        image_bgr, homography, (full_width, full_height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    )
+    try:
+        homography = cv2.getPerspectiveTransform(corners, inner)
+        strip = cv2.warpPerspective(
+            image_bgr, homography, (full_width, full_height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+    except cv2.error as error:
+        raise InputError("a line to straighten has impossible corners") from error
     scale = min(1.0, (max_height or full_height) / full_height, (max_width or full_width) / full_width)
     if scale < 1.0:
         size = max(1, math.floor(full_width * scale)), max(1, math.floor(full_height * scale))
@@ -106,8 +112,8 @@ def crop_inner(strip: ImageBgr, inner_quad: Quad) -> ImageBgr:
     return strip[y0:y1, x0:x1]
 
 
-def _checked(quad: npt.NDArray[Any]) -> Quad:
+def _checked(quad: npt.NDArray[Any], *, turn: bool) -> Quad:
     corners = np.asarray(quad, dtype=np.float32)
     if corners.shape != (4, 2) or not np.isfinite(corners).all() or area(corners) < _MIN_AREA:
         raise InputError("a line to straighten has no area, or is no quad of four finite corners")
-    return as_read(corners)
+    return as_read(corners) if turn else corners

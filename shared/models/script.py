@@ -3,11 +3,13 @@
 A recogniser reads every picture in the alphabet it has. Shown a script that it does not have, it answers fluent
 garbage in one that it does (Korean as Han, kana as Han), and the mean confidence alone does not tell. `check_script`
 adds up what does tell: a product of documented factors, each 1.0 for "nothing odd" and monotone in what it looks at.
-The scales were set by hand and adjusted once on rendered phrases; no photo was used.
+The scales were set by hand and adjusted once on rendered phrases; no photo was used. What the picture itself shows
+(`script_picture`) weighs more than all of them: its constants were chosen with ``wayword-sim bench script``.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from shared.models.script_picture import PictureScript
 
 
 class Script(StrEnum):
@@ -66,7 +71,7 @@ _BLOCKS: Final = (
 )
 """First and last code point of each block (Unicode 15, Blocks.txt); letters outside are OTHER."""
 _BLOCK_STARTS: Final = tuple(first for first, _, _ in _BLOCKS)
-_LONG_VOWEL_BAR: Final = "ー"
+_GREEK_ACCENTS: Final = frozenset("άέήίόύώ")
 
 LANGUAGE_SCRIPTS: Final[Mapping[str, frozenset[Script]]] = {
     "ja": frozenset({Script.KANA, Script.HAN}),
@@ -86,6 +91,17 @@ LANGUAGE_SCRIPTS: Final[Mapping[str, frozenset[Script]]] = {
 
 READABLE_PROBABILITY: Final = 0.5
 """A reading below is called unreadable."""
+FIRM_MEAN: Final = 0.98
+"""Mean character probability of a reading that may be believed without a look at the picture."""
+FIRM_MINIMUM: Final = 0.9
+"""Smallest character probability of such a reading."""
+FIRM_LETTERS: Final = 4
+"""Fewest letters of such a reading, and as many as must be in a script's own shapes."""
+PICTURE_EVIDENCE: Final = (5.08, 1.14, -1.26, -1.73)
+"""Weights of `picture_features` in the log odds that a picture shows what the alphabet cannot write, fitted on rendered
+lines with ``wayword-sim bench script --set calibration``."""
+_SHARED_SHAPES: Final = frozenset("ABCEHIKMNOPTXYZaceiopuvxyz")
+"""Latin letters that have the shape of a Greek or Cyrillic one: Greek capitals are read as Latin most firmly."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +154,7 @@ def check_script(
     alphabet: frozenset[str],
     *,
     expected_languages: Sequence[str] = (),
+    picture: PictureScript | None = None,
 ) -> ScriptCheck:
     """Judge whether a reading is fluent garbage from a script the recogniser does not have.
 
@@ -156,7 +173,8 @@ def check_script(
 
     `readable` is False when the probability is below `READABLE_PROBABILITY`, or when the alphabet cannot write any
     expected language and the reading is not a firm one in Latin script (three letters or more, all above 0.8), which
-    signs in every country also carry.
+    signs in every country also carry; or when the picture, weighed with the reading's confidence and plausibility,
+    likely shows a script that the alphabet cannot write, or no text (the probability is then at most that chance).
 
     Args:
         text: the reading.
@@ -164,32 +182,45 @@ def check_script(
             mean and minimum only, and an empty one says nothing.
         alphabet: characters the recogniser can write.
         expected_languages: ISO 639-1 codes of the languages the user expects to see.
+        picture: what the picture shows; None where nobody looked, see `needs_picture`.
     """
     script = dominant_script(text)
-    if script is Script.COMMON:
-        return ScriptCheck(script, 1.0, readable=bool(text.strip()))
     confidences = _visible_confidences(text, character_confidences)
-    han = [character for character in text if script_of(character) is Script.HAN]
-    probability = 1.0 - 0.5 * sum(value < 0.5 for value in confidences) / len(confidences)
-    probability *= _ramp(sum(confidences) / len(confidences), 0.2, 0.6)
-    if script is Script.HAN:
-        probability *= _missing_neighbours(confidences, alphabet_scripts(alphabet))
-    if han:
-        probability *= 1.0 - sum(not is_everyday_han(character) for character in han) / len(han)
-    probability *= _mixture(text)
-    if sum(map(str.isalnum, text)) == 1:
-        probability *= 0.8
-    readable = probability >= READABLE_PROBABILITY and _can_be_expected(
-        script, confidences, alphabet, expected_languages
+    probability = _plausible(text, script, confidences, alphabet)
+    readable = probability >= READABLE_PROBABILITY and (
+        bool(text.strip())
+        if script is Script.COMMON
+        else _can_be_expected(script, confidences, alphabet, expected_languages)
     )
+    if picture is not None:
+        belief = _belief(picture, sum(confidences) / len(confidences), probability, alphabet)
+        if belief < READABLE_PROBABILITY:  # else the text alone says more
+            probability, readable = min(probability, belief), False
     return ScriptCheck(script, probability, readable)
+
+
+def needs_picture(text: str, character_confidences: Sequence[float]) -> bool:
+    """Whether the picture must be looked at before a reading is believed.
+
+    Not for a firm reading: on rendered lines in scripts that a pack lacks, none was read with every character above
+    `FIRM_MINIMUM` (``wayword-sim bench script``) but Greek and Cyrillic words in letters that Latin has too.
+    """
+    confidences = _visible_confidences(text, character_confidences)
+    if min(confidences) < FIRM_MINIMUM or sum(confidences) / len(confidences) < FIRM_MEAN:
+        return True
+    return sum(letter.isalpha() and letter not in _SHARED_SHAPES for letter in text) < FIRM_LETTERS
 
 
 @lru_cache(maxsize=16)
 def alphabet_scripts(alphabet: frozenset[str]) -> frozenset[Script]:
-    """The scripts in which an alphabet can write words: ten letters or more (small alphabets have stray ones)."""
+    """The scripts in which an alphabet can write words: ten letters or more (small alphabets have stray ones).
+
+    Greek takes its accented vowels too: the letters alone are there for formulas, and such packs read no Greek sign.
+    OTHER is no script that can be written.
+    """
     counts = Counter(script_of(character) for character in alphabet if len(character) == 1)
-    return frozenset(script for script, count in counts.items() if count >= 10 and script is not Script.COMMON)
+    scripts = {script for script, count in counts.items() if count >= 10} - {Script.COMMON, Script.OTHER}
+    return frozenset(scripts if alphabet >= _GREEK_ACCENTS else scripts - {Script.GREEK})
 
 
 @lru_cache(maxsize=4096)
@@ -204,6 +235,23 @@ def is_everyday_han(character: str) -> bool:
         if len(encoded) == 2 and first <= int.from_bytes(encoded, "big") <= last:
             return True
     return character in "々〇"
+
+
+def _plausible(text: str, script: Script, confidences: Sequence[float], alphabet: frozenset[str]) -> float:
+    """The product of what the text alone tells; see `check_script`."""
+    if script is Script.COMMON:
+        return 1.0
+    han = [character for character in text if script_of(character) is Script.HAN]
+    probability = 1.0 - 0.5 * sum(value < 0.5 for value in confidences) / len(confidences)
+    probability *= _ramp(sum(confidences) / len(confidences), 0.2, 0.6)
+    if script is Script.HAN:
+        probability *= _missing_neighbours(confidences, alphabet_scripts(alphabet))
+    if han:
+        probability *= 1.0 - sum(not is_everyday_han(character) for character in han) / len(han)
+    probability *= _mixture(text)
+    if sum(map(str.isalnum, text)) == 1:
+        probability *= 0.8
+    return probability
 
 
 def _visible_confidences(text: str, confidences: Sequence[float]) -> list[float]:
@@ -221,6 +269,30 @@ def _missing_neighbours(confidences: Sequence[float], scripts: frozenset[Script]
     if Script.KANA not in scripts:
         factor *= 0.25 + 0.75 * _ramp(min(confidences), 0.2, 0.7)
     return factor
+
+
+def _belief(picture: PictureScript, confidence: float, plausible: float, alphabet: frozenset[str]) -> float:
+    """Chance that the picture shows what the alphabet can write; a logistic model, see `PICTURE_EVIDENCE`."""
+    foreign = picture.beyond(alphabet_scripts(alphabet)) + picture.no_text
+    features = picture_features(foreign, confidence, plausible)
+    against = sum(weight * value for weight, value in zip(PICTURE_EVIDENCE, features, strict=True))
+    return 1.0 / (1.0 + math.exp(against))
+
+
+def picture_features(foreign: float, confidence: float, plausible: float) -> tuple[float, float, float, float]:
+    """What speaks for a foreign script: a constant, the picture, the recogniser's doubt, the text's plausibility.
+
+    Args:
+        foreign: probability the picture gives to scripts that the alphabet cannot write, and to no text.
+        confidence: mean character probability.
+        plausible: `check_script`'s probability by the text alone.
+    """
+    return (1.0, _logit(foreign, 1e-4), _logit(confidence, 1e-2), plausible)
+
+
+def _logit(value: float, margin: float) -> float:
+    value = min(max(value, 0.0), 1.0)
+    return math.log((value + margin) / (1.0 - value + margin))
 
 
 def _ramp(value: float, low: float, high: float) -> float:

@@ -14,7 +14,6 @@ import resource
 import sys
 import tempfile
 import time
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,51 +24,13 @@ import cv2
 from shared.clock import SystemClock
 from shared.errors import InputError, WaywordError
 from shared.models.packs import PackStore, default_store_root
+from simulations.bench.reading.scoring import BENCH_HINT, Photo, Score, load_photos, score_lines
 from simulations.radio import LinkProfile
 from simulations.radio.profile import PROFILE_HELP
 from simulations.report import percentile
 from simulations.results import SignResult, collect
 from simulations.supervisor import ProcessFailed
 from simulations.system import SystemOptions, WaywordSystem
-
-BENCH_HINT = "run: pip install 'wayword[bench]'"
-CONTAINED_FROM = 4
-"""Shortest line, in characters, that may count as contained in a reading."""
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A photograph and the lines on it."""
-
-    path: Path
-    language: str
-    lines: tuple[str, ...]
-
-
-@dataclass
-class Score:
-    """What one system read on one or more photographs."""
-
-    lines: int = 0
-    read: int = 0
-    exact: int = 0
-    edits: int = 0
-    characters: int = 0
-
-    def add(self, other: Score) -> None:
-        """Sum two scores."""
-        for name, value in asdict(other).items():
-            setattr(self, name, getattr(self, name) + value)
-
-    @property
-    def share(self) -> float:
-        """Lines read / lines."""
-        return self.read / max(self.lines, 1)
-
-    @property
-    def cer(self) -> float:
-        """Character error rate: edits to the nearest reading, at most a line's own length, over characters."""
-        return self.edits / max(self.characters, 1)
 
 
 @dataclass
@@ -145,26 +106,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def load_photos(folder: Path, only: str | None) -> list[Photo]:
-    """The labelled photographs of a folder.
-
-    Raises:
-        InputError: there is no ground_truth.json, or it names no photograph that is there.
-    """
-    truth = folder / "ground_truth.json"
-    if not truth.is_file():
-        raise InputError(f"{folder} has no ground_truth.json", hint="name a folder of labelled photographs")
-    entries: dict[str, dict[str, Any]] = json.loads(truth.read_text(encoding="utf-8"))
-    photos = [
-        Photo(folder / name, str(entry["lang"]), tuple(str(line["text"]) for line in entry["lines"]))
-        for name, entry in sorted(entries.items())
-        if (folder / name).is_file() and (only is None or only in name)
-    ]
-    if not photos:
-        raise InputError(f"{truth} names no photograph that is there")
-    return photos
-
-
 async def play_photos(
     photos: Sequence[Photo], options: SystemOptions, title: str, say: Callable[[str], None], pictures: Path | None
 ) -> Arm:
@@ -220,40 +161,6 @@ def rapidocr_arm(photos: Sequence[Photo], say: Callable[[str], None]) -> Arm:
         say(f"  rapidocr: {number}/{len(photos)} {photo.path.name}: {score.read}/{score.lines} lines")
     arm.cpu_s = time.process_time() - start
     return arm
-
-
-def score_lines(lines: Sequence[str], readings: Sequence[str]) -> Score:
-    """Score readings against the lines of one photograph."""
-    read = [fold(text) for text in readings if fold(text)]
-    score = Score()
-    for line in lines:
-        want = fold(line)
-        score.lines += 1
-        score.characters += len(want)
-        exact = want in read
-        score.exact += exact
-        contained = len(want) >= CONTAINED_FROM and any(want in text for text in read)
-        score.read += exact or contained
-        score.edits += 0 if contained else min([len(want), *(edit_distance(want, text) for text in read)])
-    return score
-
-
-def fold(text: str) -> str:
-    """NFKC, case folding, no white space."""
-    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def edit_distance(one: str, other: str) -> int:
-    """Levenshtein distance.
-
-    Raises:
-        WaywordError: the package of the benchmarks is not installed.
-    """
-    try:
-        from rapidfuzz.distance import Levenshtein
-    except ImportError as error:
-        raise WaywordError("scoring needs rapidfuzz", hint=BENCH_HINT) from error
-    return int(Levenshtein.distance(one, other))
 
 
 def table(arms: Sequence[Arm]) -> list[str]:

@@ -141,6 +141,28 @@ def test_a_whole_frame_is_read_and_only_its_lines_may_leave(reader: LocalReader)
     assert again.text == reading.text
 
 
+def test_cells_that_the_glasses_took_for_one_line_are_read_apart(reader: LocalReader) -> None:
+    dish, price = draw("Saída de emergência"), draw("24")
+    gap = np.full((dish.shape[0], 120, 3), 235, np.uint8)
+    reading = reader.read(strip([line(np.hstack([dish, gap, price]))]), Recogniser.SMALL)
+    assert [item.text for item in reading.lines] == ["Saída de emergência", "24"]
+    assert reading.lines[0].quad[1, 0] < reading.lines[1].quad[0, 0]
+    assert reading.meaning.translation.lower().splitlines() == ["emergency exit", "24"]
+    assert len(reading.outgoing.lines) == 1  # the cloud gets what the glasses cut
+
+
+def test_a_frame_with_more_lines_than_a_strip_holds_is_read_whole(reader: LocalReader) -> None:
+    frame = np.full((900, 1200, 3), 235, np.uint8)
+    for row in range(15):
+        for column in range(2):
+            place = (60 + 600 * column, 60 + 57 * row)
+            cv2.putText(frame, f"Porta {row + 15 * column + 10}", place, (30, 30, 30), cv2.FontFace("uni"), 30, 400)
+    whole = types_pb2.StripLine(image=cv2.imencode(".webp", frame)[1].tobytes())
+    reading = reader.read(strip([whole], is_frame=True), Recogniser.SMALL)
+    assert [item.text for item in reading.lines] == [f"Porta {number}" for number in range(10, 40)]
+    assert reading.outgoing.is_frame  # only as a whole, then, which privacy rules decide about
+
+
 def test_an_empty_frame_could_only_leave_as_a_whole(reader: LocalReader) -> None:
     whole = types_pb2.StripLine(image=cv2.imencode(".webp", np.full((240, 320, 3), 90, np.uint8))[1].tobytes())
     reading = reader.read(strip([whole], is_frame=True), Recogniser.TINY)

@@ -119,7 +119,7 @@ async def test_a_sign_that_is_hard_to_read_is_refined_and_the_ledger_says_so(
     async with cloud_server() as address:
         chosen = settings(pack_store, tmp_path, cloud=address, recogniser="tiny")
         running = asyncio.create_task(serve(chosen, clock=CLOCK, say=print, link=phone))
-        await send(glasses, sign(1, "Saída", noise=110.0))
+        await send(glasses, sign(1, "Saída", noise=130.0))
         first, second = await readings(glasses, 2)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

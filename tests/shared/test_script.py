@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.models.script import Script, alphabet_scripts, check_script, dominant_script, is_everyday_han, scripts_of
+from shared.models.script import (
+    Script,
+    alphabet_scripts,
+    check_script,
+    dominant_script,
+    is_everyday_han,
+    needs_picture,
+    scripts_of,
+)
+from shared.models.script_picture import PictureScript
 
 LATIN = frozenset(string.ascii_letters + string.digits + "áéíóúãõçñü")
 HAN = frozenset(chr(code) for code in range(0x4E00, 0x9FA6))
@@ -115,6 +124,55 @@ def test_a_firm_latin_reading_stays_readable_where_another_script_is_expected() 
 def test_numbers_have_no_script_and_nothing_is_unreadable() -> None:
     assert check_script("12,90", [0.9] * 5, TINY).readable
     assert not check_script("  ", [], TINY).readable
+
+
+def shows(script: Script | None, probability: float = 0.98) -> PictureScript:
+    """A picture of a script, or of no text; the rest is Latin."""
+    others = dict.fromkeys(Script, 0.0)
+    if script is None:
+        return PictureScript({**others, Script.LATIN: 1.0 - probability}, probability)
+    return PictureScript({**others, Script.LATIN: 1.0 - probability, script: probability}, 0.0)
+
+
+@pytest.mark.parametrize("script", [Script.HANGUL, Script.KANA, Script.THAI, Script.CYRILLIC, Script.OTHER, None])
+def test_a_confident_reading_of_what_the_alphabet_cannot_write_is_not_believed(script: Script | None) -> None:
+    for text in ("防力口作中", "Bbixoa", "12"):
+        assert check_script(text, [0.9] * len(text), TINY).readable
+        assert not check_script(text, [0.9] * len(text), TINY, picture=shows(script)).readable
+
+
+def test_what_the_alphabet_can_write_is_believed() -> None:
+    for script, text in ((Script.HAN, "出口案内"), (Script.LATIN, "Saída"), (Script.COMMON, "12,90")):
+        assert check_script(text, [0.9] * len(text), TINY, picture=shows(script)).readable
+    assert check_script("でぐち", [0.9] * 3, SMALL, picture=shows(Script.KANA)).readable
+
+
+def test_a_wavering_picture_does_not_shake_a_good_reading() -> None:
+    assert check_script("Saída", [0.97] * 5, TINY, picture=shows(Script.CYRILLIC, 0.3)).readable
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_the_surer_the_picture_shows_another_script_the_less_is_believed(first: float, second: float) -> None:
+    low, high = sorted((first, second))
+    text = "出口案内"
+    checks = [check_script(text, [0.9] * 4, TINY, picture=shows(Script.HANGUL, value)) for value in (low, high)]
+    assert 0.0 <= checks[1].probability <= checks[0].probability <= 1.0
+
+
+def test_only_a_firm_reading_in_letters_of_its_own_needs_no_look_at_the_picture() -> None:
+    assert not needs_picture("Saída de emergência", [0.99] * 19)
+    assert not needs_picture("禁止停车", [0.99] * 4)
+    assert needs_picture("Saída de emergência", [0.99] * 18 + [0.6])
+    assert needs_picture("Saída de emergência", [0.95] * 19)
+    assert needs_picture("出口", [0.99] * 2)
+    assert needs_picture("KAZAKIKA", [1.0] * 8)  # Greek as often as Latin
+    assert needs_picture("12:30-14:00", [0.99] * 11)
+
+
+def test_letters_for_formulas_do_not_make_an_alphabet_greek() -> None:
+    letters = frozenset("αβγδεζηθικλμνξοπρστυφχψω")
+    assert Script.GREEK not in alphabet_scripts(LATIN | letters)
+    assert Script.GREEK in alphabet_scripts(LATIN | letters | frozenset("άέήίόύώ"))
 
 
 @given(

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from simulations.bench.photos import Score, fold, score_lines
+from simulations.bench.reading.scoring import Score, fold, score_lines
 from simulations.report.timeline import timeline_svg
 from simulations.results import collect, read_events
 

@@ -1,0 +1,1 @@
+"""Reading whole photographs: our packs by power state, beside RapidOCR and Tesseract, in one run."""
