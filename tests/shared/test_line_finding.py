@@ -9,7 +9,7 @@ from pictures_kit import box, line_of, paper, paste
 from shared.errors import InputError
 from shared.limits import MAX_READING_LINES
 from shared.models.detection import DetectedLine, TextDetector
-from shared.models.line_finding import FindingPlan, distinct, find_lines, tiles_for
+from shared.models.line_finding import FindingPlan, combined, distinct, find_lines, tiles_for
 from shared.models.packs import PackStore
 
 PLAN = FindingPlan(side=960, small_px=14.0, tile_side=960, tiles=3)
@@ -79,3 +79,20 @@ def test_what_is_no_picture_is_refused(pack_store: PackStore) -> None:
     detector = TextDetector.load(pack_store.get("ocr-tiny-det"))
     with pytest.raises(InputError):
         find_lines(detector, np.zeros((10, 10), np.uint8), PLAN)  # type: ignore[arg-type]
+
+
+def test_a_line_that_the_other_detector_sees_as_cells_is_its_cells() -> None:
+    row, cells = line(300, 100, 500, 40), [line(150, 100, 190, 36), line(430, 100, 230, 36)]
+    assert combined([row], cells) == cells
+    assert combined(cells, [row]) == cells
+
+
+def test_words_of_one_line_do_not_take_its_place() -> None:
+    whole, words = line(300, 100, 500, 40), [line(165, 100, 222, 36), line(415, 100, 260, 36)]
+    assert combined([whole], words) == [whole]
+    assert combined([whole], [words[0]]) == [whole]  # half a line is no cell
+
+
+def test_what_only_one_detector_finds_is_added() -> None:
+    known, new = line(300, 100, 500, 40), line(300, 300, 200, 40, 0.5)
+    assert combined([known], [new]) == [known, new]
