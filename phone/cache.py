@@ -8,19 +8,31 @@ from __future__ import annotations
 
 import json
 import unicodedata
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from typing import Final
 
 from phone.database import Database
 from phone.readings import Meaning
 from shared.clock import Clock
 from shared.errors import StorageError
+from shared.models.phrasebook import Phrasebook
 from shared.models.sign_translation import NoTranslation, TranslationEngine
+from shared.models.translators import Translators
 
 _PRUNE_EVERY: Final = 100
 _TOUCH_AFTER_S: Final = 3600.0
 """A use is written down at most once an hour: it only orders what is forgotten first."""
+
+
+def engine_names(phrasebook: Phrasebook, translators: Translators) -> list[str]:
+    """What may answer, as `cache_key` takes it: every engine, the rules of this version, and what the phrases say."""
+    content = zlib.crc32(repr([(phrase.source, phrase.translation) for phrase in phrasebook]).encode())
+    content = zlib.crc32(repr(phrasebook.templates).encode(), content)
+    engines = [f"{engine.pack.name}-{engine.pack.version}" for engine in translators.values()]
+    return [*engines, f"phrasebook-{content:08x}", f"wayword-{version('wayword')}"]
 
 
 def cache_key(lines: Sequence[str], *, target: str, engines: Sequence[str], expected: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from phone.packs_cli import add_packs_parser, run_packs
 from phone.pairing_cli import COMMANDS as PAIRING_COMMANDS
@@ -22,9 +22,24 @@ from shared import cli
 from shared.clock import SystemClock
 from shared.errors import DirectionUnsupported, UsageError
 from shared.limits import MAX_TEXT_CHARACTERS
+from shared.models.apertium_use import ApertiumUse
+
+if TYPE_CHECKING:
+    from shared.models.phrasebook import Phrasebook
 
 PROGRAM: Final = "wayword-phone"
-_FROM_COMMAND_LINE: Final = ("cloud", "database", "target", "recogniser", "battery", "events", "packs")
+_FROM_COMMAND_LINE: Final = (
+    "cloud",
+    "database",
+    "target",
+    "trip_languages",
+    "phrasebook_folder",
+    "apertium",
+    "recogniser",
+    "battery",
+    "events",
+    "packs",
+)
 _INSTALL_HINT: Final = "see: wayword-phone languages; install packs with: wayword-phone packs install"
 
 # The commands import what they need: `--help` and `ledger` must not wait for model runtimes.
@@ -74,7 +89,15 @@ def _parser() -> argparse.ArgumentParser:
     cloud = run.add_mutually_exclusive_group()
     cloud.add_argument("--cloud", metavar="HOST:PORT", help="ask this cloud when unsure")
     cloud.add_argument("--no-cloud", action="store_true", help="ask no cloud, whatever the other settings say")
-    run.add_argument("--target", metavar="LANGUAGE", help="language to translate into (default: en)")
+    run.add_argument("--target", metavar="LANGUAGE", help="your language, to translate into (default: en)")
+    run.add_argument(
+        "--trip",
+        dest="trip_languages",
+        type=_codes,
+        metavar="LANGUAGES",
+        help="languages of the trip, likeliest first, such as pt,es: they help to name the language of short signs",
+    )
+    _add_engines(run)
     run.add_argument("--recogniser", choices=[choice.value for choice in RecogniserChoice], help="default: auto")
     run.add_argument("--battery", type=int, metavar="PERCENT", help="assume this battery level")
     run.add_argument("--packs", type=Path, metavar="DIR", help="the pack store")
@@ -97,12 +120,43 @@ def _parser() -> argparse.ArgumentParser:
     translate.add_argument("text", metavar="TEXT")
     translate.add_argument("--from", dest="source", metavar="LANGUAGE", help="language of TEXT (default: identified)")
     translate.add_argument("--to", dest="target", default="en", metavar="LANGUAGE", help="default: en")
+    translate.add_argument(
+        "--trip", dest="trip_languages", type=_codes, default=(), metavar="LANGUAGES", help="languages to expect"
+    )
+    _add_engines(translate)
     translate.add_argument("--beam", type=int, default=1, metavar="N", help="width of the search (default: 1)")
     translate.add_argument("--packs", type=Path, metavar="DIR", help="the pack store")
-    languages = commands.add_parser("languages", help="show what works offline, per direction")
-    languages.add_argument("--check", action="store_true", help="also try one text per direction")
+    languages = commands.add_parser(
+        "languages", help="show what can be read and translated offline, by what, and how well"
+    )
+    languages.add_argument("--check", action="store_true", help="also try a text with all that is declared")
+    languages.add_argument("--json", action="store_true", help="one JSON object a line, one for each language")
+    _add_engines(languages)
     languages.add_argument("--packs", type=Path, metavar="DIR", help="the pack store")
     return parser
+
+
+def _codes(text: str) -> tuple[str, ...]:
+    """Language codes with commas between them; the settings check them."""
+    return tuple(code.strip() for code in text.split(",") if code.strip())
+
+
+def _add_engines(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--phrases", dest="phrasebook_folder", type=Path, metavar="DIR", help="phrase files of your own"
+    )
+    parser.add_argument(
+        "--apertium",
+        choices=[use.value for use in ApertiumUse],
+        help="whether Apertium serves directions without a pack, where it is installed (default: auto)",
+    )
+
+
+def _phrasebook(options: argparse.Namespace) -> Phrasebook:
+    from shared.models.phrasebook import Phrasebook
+
+    folder = options.phrasebook_folder
+    return Phrasebook.builtin() if folder is None else Phrasebook.builtin_with(folder)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -189,23 +243,26 @@ def _consent(options: argparse.Namespace) -> int:
 
 
 def _translate(options: argparse.Namespace) -> int:
-    from phone.reading import load_translators, to_meaning
+    from phone.reading import to_meaning
     from shared.models.calibration import Calibration
     from shared.models.packs import PackStore, default_store_root
-    from shared.models.phrasebook import Phrasebook
     from shared.models.sign_translation import SignTranslator, TranslationEngine
+    from shared.models.translators import load_translators
 
     text, source, target = options.text.strip(), options.source, options.target
     if not 0 < len(text) <= MAX_TEXT_CHARACTERS:
         raise UsageError(f"TEXT must have 1 to {MAX_TEXT_CHARACTERS} characters")
     if not 1 <= options.beam <= 16:
         raise UsageError("--beam must be 1 to 16")
-    for code in filter(None, (source, target)):
+    for code in filter(None, (source, target, *options.trip_languages)):
         if len(code) != 2 or not code.isascii() or not code.islower():
             raise UsageError(f"{code!r} is no language", hint="write a lower-case ISO 639-1 code, such as pt")
     store = PackStore(options.packs or default_store_root())
-    translator = SignTranslator(Phrasebook.builtin(), load_translators(store, target=target))
-    result = translator.translate_sign(text.splitlines(), source=source, target=target, beam=options.beam)
+    apertium = ApertiumUse(options.apertium or ApertiumUse.AUTO)
+    translators = load_translators(store, target=target, apertium=apertium)
+    result = SignTranslator(_phrasebook(options), translators).translate_sign(
+        text.splitlines(), source=source, target=target, beam=options.beam, expected=options.trip_languages
+    )
     if result.engine is TranslationEngine.NONE:
         if result.source is None:
             raise DirectionUnsupported("the language of this text is not clear", hint="say it with --from")
@@ -222,31 +279,41 @@ def _translate(options: argparse.Namespace) -> int:
 
 
 def _languages(options: argparse.Namespace) -> int:
-    from phone.languages import describe, offline_directions
-    from phone.reading import load_translators
+    from phone.languages import as_json, check, describe, offline_languages
     from shared.models.manifest import Task
     from shared.models.packs import PackStore, default_store_root
-    from shared.models.phrasebook import Phrasebook
     from shared.models.recognition import TextRecogniser
-    from shared.models.sign_translation import SignTranslator
+    from shared.models.translators import installed_routes, load_translators
 
     store = PackStore(options.packs or default_store_root())
+    apertium = ApertiumUse(options.apertium or ApertiumUse.AUTO)
     manifests = store.installed()
-    phrasebook = Phrasebook.builtin()
+    phrasebook = _phrasebook(options)
     alphabets = {
         manifest.name: TextRecogniser.load(store.get(manifest.name)).alphabet
         for manifest in manifests
         if manifest.task is Task.RECOGNITION
     }
-    translator = SignTranslator(phrasebook, load_translators(store)) if options.check else None
-    for direction in offline_directions(manifests, phrasebook, alphabets):
-        print(describe(direction))
-        if translator is not None:
-            result = translator.translate_sign([direction.sample], source=direction.source, target=direction.target)
-            print(f"          {direction.sample} -> {result.translation or '(nothing)'} ({result.engine.value})")
-    if not any(manifest.task is Task.TRANSLATION for manifest in manifests):
+    reports = offline_languages(manifests, phrasebook, alphabets, installed_routes(store, apertium=apertium))
+    translators = load_translators(store, apertium=apertium) if options.check else {}
+    failed = 0
+    for report in reports:
+        checks = {}
+        if options.check:
+            checks = {(item.source, item.target): check(item, phrasebook, translators) for item in report.directions}
+            failed += sum(not outcome.works for outcome in checks.values())
+        if options.json:
+            print(json.dumps(as_json(report, checks if options.check else None), ensure_ascii=False))
+            continue
+        for line in describe(report):
+            print(line)
+        for item in report.directions if options.check else ():
+            outcome = checks[item.source, item.target]
+            shown = " | ".join(outcome.translations) or "(nothing)"
+            print(f"        {item.sample} -> {item.target}: {shown}{'' if outcome.works else '  DOES NOT WORK'}")
+    if not options.json and not any(manifest.task is Task.TRANSLATION for manifest in manifests):
         print("no translator is installed; run: wayword-phone packs install")
-    return 0
+    return DirectionUnsupported.exit_code if failed else 0
 
 
 if __name__ == "__main__":

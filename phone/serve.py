@@ -133,7 +133,13 @@ def _open_database(settings: PhoneSettings, events: EventLog, say: Say) -> Datab
 def _load_reader(
     store: PackStore, settings: PhoneSettings, clock: Clock, cache: TranslationCache, recogniser: Recogniser
 ) -> LocalReader:
-    options = ReaderOptions(target=settings.target, expected=settings.expected_languages)
+    options = ReaderOptions(
+        target=settings.target,
+        expected=settings.trip_languages,
+        phrasebook_folder=settings.phrasebook_folder,
+        apertium=settings.apertium,
+        check_back=settings.back_translation,
+    )
     reader = LocalReader(store, options=options, clock=clock, cache=cache)
     if settings.target not in reader.targets:
         served = ", ".join(sorted(reader.targets))

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from phone.cascade.privacy import CloudUse
+from shared.models.apertium_use import ApertiumUse
 from shared.settings import TierSettings
 
 
@@ -48,8 +49,12 @@ class PhoneSettings(TierSettings):
         database: the SQLite file with ledger and translations; None for the user's own.
         ledger_text: whether the ledger also keeps what the signs said.
         remembered_translations: translations kept in the cache.
-        target: language to translate into.
-        expected_languages: languages likely on signs here; they help to identify short text.
+        target: the wearer's language, into which signs are translated.
+        trip_languages: languages of the trip, likeliest first: they help to name the language of short text. Signs in
+            others are translated too.
+        phrasebook_folder: folder with phrase files of the wearer's own, on top of those that ship; None for none.
+        apertium: "auto" to use Apertium, where it is installed, for directions without a pack; "off".
+        back_translation: whether an unsure translation is checked by translating it back, where that pack is there.
         recogniser: "auto", "tiny" or "small".
         packs: folder of the pack store; None for the default one.
         battery: percent to assume; None to ask the machine.
@@ -75,7 +80,10 @@ class PhoneSettings(TierSettings):
     ledger_text: bool = False
     remembered_translations: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     target: Language = "en"
-    expected_languages: tuple[Language, ...] = ()
+    trip_languages: tuple[Language, ...] = ()
+    phrasebook_folder: Path | None = None
+    apertium: ApertiumUse = ApertiumUse.AUTO
+    back_translation: bool = False
     recogniser: RecogniserChoice = RecogniserChoice.AUTO
     packs: Path | None = None
     battery: Annotated[int, Field(ge=0, le=100)] | None = None

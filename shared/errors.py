@@ -11,7 +11,8 @@
     │   ├── PackMissing             not installed
     │   ├── PackCorrupt             a hash, size or format is wrong
     │   ├── PackUnsupported         encoding version or model shape unknown to this runtime
-    │   └── PackSourceUnreachable   package index, URL or folder cannot be reached
+    │   ├── PackSourceUnreachable   package index, URL or folder cannot be reached
+    │   └── TranslatorFailed        a translator outside this process failed or did not answer in time
     ├── DirectionUnsupported        no pack and no phrase serves a translation direction
     ├── LinkError
     │   ├── LinkUnavailable         no radio, no peer
@@ -108,6 +109,10 @@ class PackSourceUnreachable(PackError):
     """The package index, URL or folder of a pack cannot be reached."""
 
     retryable = True
+
+
+class TranslatorFailed(PackError):
+    """A translator that is a process of its own failed, or did not answer in time."""
 
 
 class DirectionUnsupported(WaywordError):

@@ -1,7 +1,7 @@
 """Which language is a sign in? One or two words decide, and "unknown" is an honest answer.
 
 The script comes first: kana means Japanese, Hangul Korean, other non-Latin scripts are unknown to Wayword. Han alone is
-Chinese unless a character of one country, the phrasebook or the user's expectation says Japanese. Between languages in
+decided by characters that only one country writes, or else weighed (`language_han`). Between languages in
 Latin script the evidence adds up as log-odds: exact phrases and words of the phrasebook, small words, letters and
 spellings (`language_evidence`), and py3langid (a naive Bayes model over byte n-grams, BSD-3-Clause). The last one alone
 is confidently wrong on short text, so its own probabilities are only one voice, and neighbours of the supported
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from shared.limits import MAX_TEXT_CHARACTERS
 from shared.models.language_evidence import (
     ACCENTED_LETTERS,
     LATIN_LANGUAGES,
@@ -29,9 +30,10 @@ from shared.models.language_evidence import (
     SMALL_WORDS,
     SPELLINGS,
 )
+from shared.models.language_han import odds_of_japanese
 from shared.models.phrasebook import Phrasebook
 from shared.models.script import Script, script_of, scripts_of
-from shared.models.text import is_untranslatable, match_tokens
+from shared.models.text import is_untranslatable, match_tokens, normalise_for_match
 
 SUPPORTED_LANGUAGES: Final = (*LATIN_LANGUAGES, "ja", "ko", "zh")
 """ISO 639-1 codes that `identify` answers with. English is among them: it needs no translation."""
@@ -45,6 +47,8 @@ _EXPECTED: Final = 2.0
 _ENGLISH: Final = 0.3
 _NEIGHBOUR: Final = -1.5
 _EXACT_PHRASE: Final = 5.0
+_ENGLISH_PHRASE: Final = 3.0
+"""The English of a phrase is how somebody put it, not what is written on signs."""
 _PHRASE_WORD: Final = 1.6
 _SMALL_WORD: Final = 2.0
 _OWN_LETTER: Final = 3.0
@@ -80,6 +84,7 @@ def identify(text: str, *, phrasebook: Phrasebook, expected: Sequence[str] = ())
         phrasebook: its phrases and words are evidence.
         expected: ISO 639-1 codes of the languages the user expects to see: believed sooner, others not excluded.
     """
+    text = text[:MAX_TEXT_CHARACTERS]  # what decides is said by then, and time goes with the length
     scripts = scripts_of(text)
     if not scripts or is_untranslatable(text):
         return LanguageGuess(None, 0.0)
@@ -93,33 +98,37 @@ def identify(text: str, *, phrasebook: Phrasebook, expected: Sequence[str] = ())
     return _latin(text, phrasebook, tuple(expected))
 
 
-def warm_up() -> None:
-    """Load the statistical model now (about 0.7 s and 120 MB), not at the first sign that needs it."""
+def warm_up(phrasebook: Phrasebook | None = None) -> None:
+    """Load the statistical model now (about 0.7 s and 120 MB), not at the first sign that needs it.
+
+    Args:
+        phrasebook: its words are counted too; None where only the model is wanted.
+    """
     _model()
+    if phrasebook is not None:
+        for text in ("Salida de emergencia", "出口"):
+            identify(text, phrasebook=phrasebook)
 
 
 def _east_asian(text: str, kana: float, phrasebook: Phrasebook, expected: Sequence[str]) -> LanguageGuess:
     """Japanese or Chinese, by kana, else by the national character sets that can write the text (GB 2312 for simplified
-    characters, Big5 for traditional ones, JIS X 0208 for Japan's), else by phrase and expectation.
+    characters, Big5 for traditional ones, JIS X 0208 for Japan's), else by what each writes more often.
 
-    The probabilities are set by hand, rounded down from the shares on the tuning half of the word lists.
+    The probabilities of the first rules are set by hand, rounded down from the shares on the tuning half.
     """
     if kana > 0.1:
         return LanguageGuess("ja", 0.97)
     han = "".join(character for character in text if script_of(character) is Script.HAN)
-    simplified, traditional = _encodable(han, "gb2312"), _encodable(han, "big5")
     if not _encodable(han, "euc_jp"):
-        return LanguageGuess("zh", 0.95)
-    if not simplified and not traditional:
-        return LanguageGuess("ja", 0.93)
-    wanted = [language for language in expected if language in ("ja", "zh")]
-    phrases = phrasebook.exact_languages(text)
-    known = [language for language in ("zh", "ja") if language in phrases]
-    if len(known) == 1 and (not wanted or known[0] in wanted):
-        return LanguageGuess(known[0], 0.88)
-    if wanted:
-        return LanguageGuess(wanted[0], 0.9 if len(set(wanted)) == 1 else 0.7)
-    return LanguageGuess(known[0] if len(known) == 1 else "zh", 0.7 if simplified else 0.6)
+        return LanguageGuess("zh", 0.97)
+    if not _encodable(han, "gb2312") and not _encodable(han, "big5"):
+        return LanguageGuess("ja", 0.97)
+    model = _model_probabilities(text)
+    odds = odds_of_japanese(
+        text, phrasebook=phrasebook, expected=expected, japanese=model.get("ja", 0.0), chinese=model.get("zh", 0.0)
+    )
+    probability = 1.0 / (1.0 + math.exp(-abs(odds)))
+    return LanguageGuess(None if probability < ENOUGH_PROBABILITY else "ja" if odds > 0 else "zh", probability)
 
 
 def _encodable(text: str, encoding: str) -> bool:
@@ -138,6 +147,8 @@ def _latin(text: str, phrasebook: Phrasebook, expected: tuple[str, ...]) -> Lang
             odds[language] += weight
     neighbours = dict.fromkeys(NEIGHBOUR_LANGUAGES, _NEIGHBOUR)
     for language, probability in _model_probabilities(text).items():
+        if language in ("ja", "zh"):
+            continue
         weight = _MODEL_WEIGHT * math.log(max(probability, _MODEL_FLOOR))
         target = odds if language in odds else neighbours
         target[language] += weight
@@ -150,7 +161,10 @@ def _latin(text: str, phrasebook: Phrasebook, expected: tuple[str, ...]) -> Lang
 
 def _phrase_evidence(text: str, phrasebook: Phrasebook) -> dict[str, float]:
     found = phrasebook.exact_languages(text)
-    return {language: _EXACT_PHRASE * score for language, score in found.items() if language in LATIN_LANGUAGES}
+    evidence = {language: _EXACT_PHRASE * score for language, score in found.items() if language in LATIN_LANGUAGES}
+    if normalise_for_match(text) in _english_phrases(phrasebook):
+        evidence["en"] = _ENGLISH_PHRASE
+    return evidence
 
 
 def _word_evidence(text: str, phrasebook: Phrasebook) -> dict[str, float]:
@@ -182,6 +196,11 @@ def _letter_evidence(text: str) -> dict[str, float]:
     return evidence
 
 
+@lru_cache(maxsize=8)
+def _english_phrases(phrasebook: Phrasebook) -> frozenset[str]:
+    return frozenset(normalise_for_match(english) for english in {phrase.translation for phrase in phrasebook})
+
+
 @lru_cache(maxsize=64)
 def _small_words(language: str) -> frozenset[str]:
     return frozenset(SMALL_WORDS[language].split())
@@ -207,7 +226,7 @@ def _model() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    identifier.set_languages([*LATIN_LANGUAGES, *NEIGHBOUR_LANGUAGES])
+    identifier.set_languages([*LATIN_LANGUAGES, *NEIGHBOUR_LANGUAGES, "ja", "zh"])
     return identifier
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
@@ -13,14 +15,13 @@ import pytest
 from phone import cli
 from phone.cascade.policy import Decision, Recogniser, Rule, Signals
 from phone.database import Database
-from phone.languages import describe, offline_directions
+from phone.languages import OfflineDirection, check
 from phone.ledger import Consent, Ledger, Outcome, Sign
 from shared.clock import SystemClock
-from shared.models.manifest import Task
+from shared.models.apertium import EngineName
+from shared.models.bergamot.translator import Translation
 from shared.models.packs import PackStore
 from shared.models.phrasebook import Phrasebook
-from shared.models.recognition import TextRecogniser
-from shared.models.sign_translation import SignTranslator, TranslationEngine
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -93,7 +94,7 @@ def test_without_packs_the_phrasebook_works_and_the_rest_says_how_to_install(tmp
     database = tmp_path / "phone.sqlite3"
     error = one_line_error(command("run", "--packs", tmp_path / "none", "--database", database))
     assert "wayword-phone packs install" in error
-    code, out, _ = command("languages", "--packs", tmp_path)
+    code, out, _ = command("languages", "--apertium", "off", "--packs", tmp_path)
     assert code == 0
     assert "pt -> en" in out
     assert "any text" not in out
@@ -101,37 +102,92 @@ def test_without_packs_the_phrasebook_works_and_the_rest_says_how_to_install(tmp
 
 
 def test_the_languages_listed_are_the_ones_that_work_offline(pack_store: PackStore, command: Command) -> None:
-    code, out, _ = command("languages", "--check", "--packs", pack_store.root)
+    code, out, _ = command("languages", "--check", "--apertium", "off", "--packs", pack_store.root)
     assert code == 0
     assert "(nothing)" not in out
-    lines = {line.split("  ")[0]: line for line in out.splitlines() if not line.startswith(" ")}
-    assert "any text (mt-pt-en)" in lines["pt -> en"]
-    assert "any text (mt-en-pt)" in lines["en -> pt"]
-    assert "signs readable" in lines["ja -> en"]
-    assert "common signs only" in lines["ja -> en"]
-    assert "signs not readable offline" in lines["ko -> en"]
-
-
-def test_each_declared_direction_translates_with_what_is_installed(pack_store: PackStore) -> None:
-    from phone.reading import load_translators
-
-    phrasebook = Phrasebook.builtin()
-    manifests = pack_store.installed()
-    alphabets = {
-        manifest.name: TextRecogniser.load(pack_store.get(manifest.name)).alphabet
-        for manifest in manifests
-        if manifest.task is Task.RECOGNITION
+    assert "DOES NOT WORK" not in out
+    languages = {line[:2]: line for line in out.splitlines() if not line.startswith(" ")}
+    directions = {
+        line.split("  ")[2].strip(): line for line in out.splitlines() if line.startswith("    ") and "->" in line
     }
-    directions = offline_directions(manifests, phrasebook, alphabets)
-    assert {("pt", "en"), ("en", "pt")} <= {(item.source, item.target) for item in directions}
-    assert {item.source for item in directions if item.target == "en"} >= set(phrasebook.languages)
-    translators = load_translators(pack_store)
-    translator = SignTranslator(phrasebook, translators)
-    for item in directions:
-        result = translator.translate_sign([item.sample], source=item.source, target=item.target)
-        assert result.translation, describe(item)
-        assert result.engine in {TranslationEngine.PHRASEBOOK, TranslationEngine.TRANSLATOR}
-        assert (item.pack is not None) == ((item.source, item.target) in translators)
+    assert "any text (mt-pt-en; BLEU " in directions["pt -> en"]
+    assert "any text (mt-en-pt; not measured)" in directions["en -> pt"]
+    assert "patterns only" in directions["ja -> en"]
+    assert "Japanese: signs readable (ocr-small-rec" in languages["ja"]
+    assert "Korean: signs not readable offline: no installed recogniser knows the script" in languages["ko"]
+
+
+def test_the_languages_are_there_for_programs_too(pack_store: PackStore, command: Command) -> None:
+    code, out, _ = command("languages", "--check", "--json", "--apertium", "off", "--packs", pack_store.root)
+    assert code == 0
+    reports = {report["language"]: report for report in map(json.loads, out.splitlines())}
+    assert set(reports) >= {*Phrasebook.builtin().languages, "en"}
+    (into_english,) = reports["pt"]["directions"]
+    assert (into_english["target"], into_english["engine"], into_english["offline"]) == ("en", "mt-pt-en", True)
+    assert into_english["check"]["works"]
+    assert reports["ko"]["reading"]["readable"] is False
+
+
+_WITHOUT_NETWORK = """
+import json, socket, sys
+try:
+    socket.create_connection(("192.0.2.1", 80), timeout=1)
+except OSError:
+    pass
+else:
+    sys.exit("there is a network")
+if sys.argv[1] == "guard":
+    def refuse(*arguments, **options):
+        raise OSError("no network in this test")
+    socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+from phone import cli
+sys.exit(cli.main(["languages", "--check", "--json", "--packs", sys.argv[2]]))
+"""
+
+
+def test_each_declared_direction_translates_with_the_network_removed(pack_store: PackStore) -> None:
+    """In a network namespace with nothing in it where the kernel allows one, else with sockets that refuse."""
+    unshare = ["unshare", "--net", "--map-root-user"]
+    isolated = bool(shutil.which("unshare")) and subprocess.run([*unshare, "true"], capture_output=True).returncode == 0
+    command = [sys.executable, "-c", _WITHOUT_NETWORK, "unshare" if isolated else "guard", str(pack_store.root)]
+    done = subprocess.run([*unshare, *command] if isolated else command, capture_output=True, text=True, timeout=55)
+    assert done.returncode == 0, done.stderr
+    reports = [json.loads(line) for line in done.stdout.splitlines()]
+    checked = {
+        (report["language"], item["target"]): item["check"] for report in reports for item in report["directions"]
+    }
+    assert {("pt", "en"), ("en", "pt")} <= checked.keys()
+    assert {language for language, target in checked if target == "en"} >= set(Phrasebook.builtin().languages)
+    for direction, outcome in checked.items():
+        assert outcome["works"], direction
+
+
+def test_a_direction_that_is_declared_and_does_not_work_is_found_out() -> None:
+    class Silent:
+        pack = EngineName("silent")
+
+        def translate(self, text: str, *, beam: int = 1) -> Translation:
+            return Translation(" ", (), 1)
+
+    declared = OfflineDirection("pt", "en", "silent", "", 0, 0, "Bom dia")
+    book = Phrasebook([])
+    assert not check(declared, book, {("pt", "en"): Silent()}).works
+    assert not check(declared, book, {}).works
+
+
+def test_phrases_of_ones_own_answer_before_those_that_ship(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "pt.tsv").write_text("Saída\tThis way to the party\n", encoding="utf-8")
+    code, out, _ = command("translate", "SAÍDA", "--phrases", tmp_path, "--packs", tmp_path)
+    assert (code, out.splitlines()[0]) == (0, "This way to the party")
+    (tmp_path / "pt.tsv").write_text("Saída\n", encoding="utf-8")
+    assert "pt.tsv:1" in one_line_error(command("translate", "SAÍDA", "--phrases", tmp_path, "--packs", tmp_path))
+
+
+def test_the_languages_of_the_trip_decide_what_a_word_of_several_languages_is(tmp_path: Path, command: Command) -> None:
+    for trip in ("es", "it"):
+        _, out, _ = command("translate", "Farmacia", "--trip", f"{trip},ko", "--packs", tmp_path)
+        assert f"({trip} to en" in out
+    assert "ISO 639-1" in one_line_error(command("translate", "Farmacia", "--trip", "Spanish", "--packs", tmp_path))
 
 
 def _fill(path: Path) -> None:
@@ -187,14 +243,18 @@ def test_settings_come_from_the_command_line_the_environment_and_a_file(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "phone.toml"
-    config.write_text('cloud = "localhost:1"\nbattery = 50\ntarget = "pt"\nexpected_languages = ["fr", "de"]\n')
+    config.write_text('cloud = "localhost:1"\nbattery = 50\ntarget = "pt"\ntrip_languages = ["fr", "de"]\n')
     monkeypatch.setenv("WAYWORD_PHONE_BATTERY", "40")
     code, out, _ = command("run", "--config", config, "--target", "fr", "--show-settings")
     assert code == 0
     settings = tomllib.loads(out)
     assert (settings["target"], settings["battery"], settings["cloud"]) == ("fr", 40, "localhost:1")
-    assert settings["expected_languages"] == ["fr", "de"]
+    assert settings["trip_languages"] == ["fr", "de"]
+    assert settings["apertium"] == "auto"
     assert settings["cloud_use"] == "allow"
+    _, out, _ = command("run", "--config", config, "--trip", "es,pt", "--apertium", "off", "--show-settings")
+    settings = tomllib.loads(out)
+    assert (settings["trip_languages"], settings["apertium"]) == (["es", "pt"], "off")
     _, out, _ = command("run", "--config", config, "--no-cloud", "--show-settings")
     assert "cloud" not in tomllib.loads(out)
 
@@ -204,6 +264,7 @@ def test_settings_come_from_the_command_line_the_environment_and_a_file(
     [
         (["--battery", "101"], "battery"),
         (["--target", "English"], "target"),
+        (["--trip", "pt,Spanish"], "trip_languages"),
         (["--config", "missing.toml"], "missing.toml"),
         (["--events", "/proc/nowhere/events"], "event log"),
         (["--database", "/proc/nowhere/phone.sqlite3"], "--database"),

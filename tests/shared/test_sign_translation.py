@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from shared.errors import TranslatorFailed
 from shared.limits import MAX_TEXT_CHARACTERS
 from shared.models.bergamot.translator import Translation
 from shared.models.phrasebook import Phrasebook
@@ -172,6 +173,145 @@ def test_many_long_lines_are_translated_in_parts_below_the_cap(pt_en: FakeTransl
 def test_no_text(lines: list[str]) -> None:
     answer = signs({}).translate_sign(lines, source="pt", target="en")
     assert (answer.engine, answer.reason) == (TranslationEngine.NONE, NoTranslation.NO_TEXT)
+
+
+def test_a_phrase_within_a_sentence_over_lines_is_not_read_alone(pt_en: FakeTranslator) -> None:
+    lines = ["NÃO É PERMITIDA A", "ENTRADA", "DE CARRINHOS DE MÃO"]
+    answer = signs({("pt", "en"): pt_en}).translate_sign(lines, source="pt", target="en")
+    assert [text for text, _ in pt_en.asked] == ["Não é permitida a entrada de carrinhos de mão"]
+    assert answer.engine is TranslationEngine.TRANSLATOR
+    without = signs({}).translate_sign(lines, source="pt", target="en")
+    assert (without.engine, without.translation) == (TranslationEngine.NONE, "")
+
+
+def test_a_phrase_and_its_price_come_from_the_phrasebook(pt_en: FakeTranslator) -> None:
+    answer = signs({("pt", "en"): pt_en}).translate_sign(["Não fumar. Saída"], source="pt", target="en")
+    assert answer.engine is TranslationEngine.PHRASEBOOK
+    assert "exit" in answer.translation.lower()
+    assert answer.signals.phrase_score is not None
+    assert answer.signals.phrase_score < 0.95, "composed answers are believed less"
+    assert pt_en.asked == []
+
+
+@pytest.mark.parametrize(
+    "lines", [["SALIDA", "EXIT"], ["EXIT", "SALIDA"], ["Salida", "Exit", "Sortie"], ["AUSGANG", "EXIT", "出口"]]
+)
+def test_a_sign_in_several_languages_says_everything_once(lines: list[str]) -> None:
+    answer = signs({}).translate_sign(lines, source=None, target="en")
+    assert answer.translation.lower() == "exit"
+    assert answer.reason is None
+
+
+def test_the_english_of_a_bilingual_sign_stands_for_both(pt_en: FakeTranslator) -> None:
+    english = "Please do not feed the pigeons"
+    translator = FakeTranslator("pt", "en", answer="Do not feed the pigeons")
+    answer = signs({("pt", "en"): translator}).translate_sign(
+        ["Não dê comida aos pombos da praça", english], source=None, target="en"
+    )
+    assert answer.translation == english
+
+
+def test_addresses_and_telephone_numbers_never_reach_the_translator(pt_en: FakeTranslator) -> None:
+    answer = signs({("pt", "en"): pt_en}).translate_sign(
+        ["Marque a sua visita guiada em www.example.org"], source="pt", target="en"
+    )
+    assert answer.translation.endswith(" www.example.org")
+    assert [text for text, _ in pt_en.asked] == ["Marque a sua visita guiada em"]
+
+
+class Stubborn(FakeTranslator):
+    """Answers by the width of the search."""
+
+    def __init__(self, answers: Mapping[int, str]) -> None:
+        super().__init__("pt", "en")
+        self._answers = answers
+
+    def translate(self, text: str, *, beam: int = 1) -> Translation:
+        self.asked.append((text, beam))
+        return Translation(self._answers[beam], (-0.1, -0.5), len(text))
+
+
+@pytest.mark.parametrize(
+    ("answers", "shown", "beams"),
+    [
+        ({1: "Platform of the blue line", 4: "Platform 12 of the blue line"}, "Platform 12 of the blue line", [1, 4]),
+        ({1: "Toll toll of the blue line 12", 4: "Blue line toll 12"}, "Blue line toll 12", [1, 4]),
+        ({1: "Toll toll of line 12", 4: "Toll toll toll of line 12"}, "Toll of line 12", [1, 4]),
+        ({1: "", 4: "Blue line 12"}, "Blue line 12", [1, 4]),
+        ({1: "Blue line platform 12"}, "Blue line platform 12", [1]),
+    ],
+)
+def test_an_answer_that_is_plainly_damaged_is_asked_for_again(
+    answers: Mapping[int, str], shown: str, beams: list[int]
+) -> None:
+    translator = Stubborn(answers)
+    answer = signs({("pt", "en"): translator}).translate_sign(
+        ["Carruagens da composição azul 12"], source="pt", target="en"
+    )
+    assert answer.translation == shown
+    assert [beam for _, beam in translator.asked] == beams
+
+
+def test_a_number_that_stays_lost_makes_the_answer_unbelievable() -> None:
+    def quality(answer: str) -> float:
+        translator = FakeTranslator("pt", "en", answer=answer)
+        result = signs({("pt", "en"): translator}).translate_sign(["Composição azul 12"], source="pt", target="en")
+        assert result.signals.quality is not None
+        return result.signals.quality
+
+    assert quality("Blue composition 21") < quality("Blue composition 12") - 0.1
+
+
+class Failing(FakeTranslator):
+    """A process that does not answer."""
+
+    def translate(self, text: str, *, beam: int = 1) -> Translation:
+        raise TranslatorFailed("apertium did not answer within 10 s")
+
+
+def test_a_process_that_fails_leaves_the_sign_untranslated_and_says_so() -> None:
+    answer = signs({("pt", "en"): Failing("pt", "en")}).translate_sign(
+        ["O elevador está parado"], source="pt", target="en"
+    )
+    assert (answer.engine, answer.reason) == (TranslationEngine.NONE, NoTranslation.NO_OUTPUT)
+
+
+def test_an_unsure_answer_is_translated_back_only_where_that_is_allowed() -> None:
+    unsure = FakeTranslator("pt", "en", answer="Composição", log_probabilities=(-3.0, -9.0))
+    back = FakeTranslator("en", "pt", answer="Outra coisa")
+    translators = {("pt", "en"): unsure, ("en", "pt"): back}
+    SignTranslator(Phrasebook.builtin(), translators).translate_sign(["Composição azul"], source="pt", target="en")
+    assert back.asked == []
+    SignTranslator(Phrasebook.builtin(), translators, check_back=True).translate_sign(
+        ["Composição azul"], source="pt", target="en"
+    )
+    assert back.asked == [("Composição", 1)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["\x00\x07\u202e"],
+        ["\ud800\udfff"],
+        ["🚭", "🐕🐕"],
+        ["خروج", "ทางออก", "Выход"],
+        ["Saída خروج 出口 🚭"],
+        ["a" * 100_000],
+        ["口" * 100_000],
+        ["Saída"] * 10_000,
+        ["\n\n", "\t", "%s %d {0}", "<b>Saída</b>"],
+        [" / " * 300, "-" * 300, "." * 300],
+    ],
+)
+@pytest.mark.parametrize("source", [None, "pt", "ja", "xx"])
+def test_whatever_is_read_is_answered_with_a_translation_or_a_reason(
+    lines: list[str], source: str | None, pt_en: FakeTranslator
+) -> None:
+    answer = signs({("pt", "en"): pt_en}).translate_sign(lines, source=source, target="en")
+    assert (answer.engine is TranslationEngine.NONE) == (answer.translation == "")
+    if answer.engine is TranslationEngine.NONE:
+        assert answer.reason is not None
+    assert all(len(text) <= MAX_TEXT_CHARACTERS for text, _ in pt_en.asked)
 
 
 def test_targets_are_what_packs_and_phrases_reach(pt_en: FakeTranslator) -> None:
