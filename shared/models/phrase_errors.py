@@ -90,7 +90,7 @@ _VOWELS: Final = frozenset("aeloun")
 """Where inflection lives at a word's end: vowels (`l` stands for `i` in a skeleton) and the `n` of a plural."""
 _CONTRAST: Final = frozenset(
     "男女東西南北东上下左右前後后内外入出進进開閉开关門无無有不非未禁可勿请請高低大小新旧舊快慢一二三四五六七八九十百千万"
-    "年月日週周火水木金土朝昼夜早晩午春夏秋冬父母子犬猫车車店国國市区區"
+    "年月日週周火水木金土朝昼夜早晩午春夏秋冬父母子犬猫车車店国國市区區触走戻座渡登食酒停急祝"
 )
 """Characters that tell one sign from its opposite or its neighbour: never taken for a misreading of each other."""
 _NEGATIONS: Final = _words("no nao non ne pas nicht kein keine keinen sem sin sans senza ohne nur so solo somente")
@@ -163,7 +163,8 @@ def edit_score(edit: Edit, tokens: Sequence[str], alphabet: Alphabet, *, ignored
         alphabet: of phrase and text.
         ignored: characters of `tokens` that stand for values and do not make a phrase longer.
     """
-    if (edit.expected + edit.found).isdigit() or edit.expected.isdigit():
+    # The shape of a 1 is that of an l, so an edit from 1 to 2 may look like one from a letter.
+    if edit.expected.isdigit() or edit.found.isdigit():
         return None
     length = sum(map(len, tokens)) - ignored
     if alphabet is Alphabet.HANGUL:
