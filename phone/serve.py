@@ -79,6 +79,8 @@ async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link |
         if stop.done():
             return stop.result()
         reader = await loading
+        for problem in reader.problems:
+            say(f"warning: {problem}")
         cloud = _cloud(settings, clock)
         if cloud is not None:
             stack.push_async_callback(cloud.close)

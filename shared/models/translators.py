@@ -6,19 +6,20 @@ For one direction the first of these that is there serves:
 2. Apertium, where neither language is English: its pairs join neighbours such as Spanish and Portuguese;
 3. two packs over English;
 4. Apertium into a neighbour and a pack from there, or a pack and then Apertium;
-5. Apertium alone, into or out of English, which is what it does worst (docs/decisions/0020).
+5. Apertium alone, into or out of English, which is what it does worst (docs/decisions/0021).
 
 No route has more than two steps: each one adds its errors to those before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
 from typing import Final, Protocol, TypeAlias
 
+from shared.errors import PackError
 from shared.models.apertium import ApertiumTranslator, EngineName, installed_modes, installed_version
 from shared.models.apertium_use import ApertiumUse
 from shared.models.bergamot.translator import BergamotTranslator, Translation
@@ -155,30 +156,53 @@ def _candidates(
 
 
 def load_translators(
-    store: PackStore, *, target: str | None = None, apertium: ApertiumUse = ApertiumUse.AUTO, threads: int = 1
+    store: PackStore,
+    *,
+    target: str | None = None,
+    apertium: ApertiumUse = ApertiumUse.AUTO,
+    threads: int = 1,
+    on_problem: Callable[[PackError], None] | None = None,
 ) -> dict[Direction, Translator]:
     """A translator for every direction that something installed serves, or for those into one language.
 
     Only packs that a route uses are loaded, each once.
 
+    Args:
+        store: of the packs.
+        target: only into this language, ISO 639-1; None for all.
+        apertium: whether to use it.
+        threads: that work on one call, for each pack.
+        on_problem: told about each pack that cannot be loaded; directions are then served without it.
+
     Raises:
-        PackError: a pack is corrupt or unsupported.
+        PackError: a pack is corrupt or unsupported, and there is no `on_problem`.
     """
     names = _translation_packs(store)
     modes = _modes(apertium)
-    wanted = {
-        direction: route
-        for direction, route in routes(names, modes).items()
-        if target is None or direction[1] == target
-    }
-    steps = {step for route in wanted.values() for step in route}
-    version = installed_version() if any(step.kind is EngineKind.APERTIUM for step in steps) else ""
-    engines: dict[Step, Translator] = {
-        step: BergamotTranslator.load(store.get(names[step.direction]), threads=threads)
-        if step.kind is EngineKind.PACK
-        else ApertiumTranslator(modes[step.direction], step.direction, version=version)
-        for step in sorted(steps, key=lambda step: (step.kind, step.direction))
-    }
+    engines: dict[Step, Translator] = {}
+    while True:
+        wanted = {
+            direction: route
+            for direction, route in routes(names, modes).items()
+            if target is None or direction[1] == target
+        }
+        steps = sorted({step for route in wanted.values() for step in route}, key=lambda s: (s.kind, s.direction))
+        packs = [step for step in steps if step.kind is EngineKind.PACK and step not in engines]
+        if not packs:
+            break
+        for step in packs:
+            try:
+                engines[step] = BergamotTranslator.load(store.get(names[step.direction]), threads=threads)
+            except PackError as error:
+                if on_problem is None:
+                    raise
+                on_problem(error)
+                # Another route may serve what this pack was to serve.
+                del names[step.direction]
+    foreign = [step for step in steps if step.kind is EngineKind.APERTIUM]
+    version = installed_version() if foreign else ""
+    for step in foreign:
+        engines[step] = ApertiumTranslator(modes[step.direction], step.direction, version=version)
     return {direction: _along([engines[step] for step in route]) for direction, route in wanted.items()}
 
 

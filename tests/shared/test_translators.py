@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from shared.errors import PackCorrupt, PackError
 from shared.models.apertium import EngineName
 from shared.models.apertium_use import ApertiumUse
 from shared.models.bergamot.translator import BergamotTranslator, Translation
@@ -90,6 +93,18 @@ def test_only_what_serves_the_target_is_loaded(pack_store: PackStore) -> None:
     assert engine.direction == ("pt", "en")
     assert installed_routes(pack_store, apertium=ApertiumUse.OFF).keys() >= {("pt", "en"), ("en", "pt")}
     warm_up(loaded)
+
+
+def test_a_damaged_pack_does_not_take_the_others_with_it(pack_store: PackStore, tmp_path: Path) -> None:
+    shutil.copytree(pack_store.root, tmp_path / "packs", symlinks=True, ignore=shutil.ignore_patterns("ocr-*"))
+    store = PackStore(tmp_path / "packs")
+    model = store.root / "mt-pt-en" / "decoder.onnx"
+    model.write_bytes(model.read_bytes()[:-1])
+    problems: list[PackError] = []
+    assert load_translators(store, apertium=ApertiumUse.OFF, on_problem=problems.append).keys() == {("en", "pt")}
+    assert ["mt-pt-en" in str(problem) for problem in problems] == [True]
+    with pytest.raises(PackCorrupt):
+        load_translators(PackStore(store.root), apertium=ApertiumUse.OFF)
 
 
 def test_a_model_in_two_routes_is_warmed_up_once_and_programs_are_not() -> None:
