@@ -21,7 +21,7 @@ from phone.settings import RecogniserChoice
 from phone.strips import open_frame, open_strip, strip_of
 from phone.votes import LineLook, SignVotes
 from shared.clock import Clock
-from shared.errors import InputError, PackMissing
+from shared.errors import InputError, PackError, PackMissing
 from shared.geometry import ImageBgr, Quad, transform
 from shared.layout import read_blocks
 from shared.messages.wayword.v1 import types_pb2
@@ -120,7 +120,6 @@ class LocalReader:
         cache: translations remembered; None to remember none.
 
     Raises:
-        PackError: a translation pack is corrupt or unsupported.
         UsageError: a phrase file of the wearer's is malformed.
         StorageError: their folder cannot be read.
     """
@@ -134,7 +133,11 @@ class LocalReader:
         self._cache = cache
         self._calibration = Calibration.builtin()
         self._names = frozenset(manifest.name for manifest in store.installed())
-        self._translators = load_translators(store, target=options.target, apertium=options.apertium)
+        self.problems: list[PackError] = []
+        """Why translation packs that are installed are not used."""
+        self._translators = load_translators(
+            store, target=options.target, apertium=options.apertium, on_problem=self.problems.append
+        )
         folder = options.phrasebook_folder
         phrasebook = Phrasebook.builtin() if folder is None else Phrasebook.builtin_with(folder)
         self._phrasebook = phrasebook

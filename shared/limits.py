@@ -53,6 +53,8 @@ MAX_PHRASE_FILE_BYTES: Final = 16_000_000
 """Largest phrase file."""
 MAX_PHRASES: Final = 500_000
 """Phrases of one phrasebook, variants included."""
+MAX_PATTERN_PHRASES: Final = 8_000
+"""Phrases that the patterns of one file make together, variants and repetitions included."""
 MAX_OPEN_DATA_FILE_BYTES: Final = 64_000_000
 """Largest file of open data from which phrases are imported; the largest of the sources known has 3 MB."""
 

@@ -47,6 +47,7 @@ class Phrase:
         language: ISO 639-1 code.
         rank: whose it is.
         tokens: words as `text.match_tokens` folds them; worked out when not given.
+        from_pattern: a pattern made it, so it ranks below what is written out (see `phrase_patterns`).
     """
 
     source: str
@@ -54,6 +55,7 @@ class Phrase:
     language: str
     rank: Rank = Rank.BUILTIN
     tokens: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    from_pattern: bool = False
 
     def __post_init__(self) -> None:
         # Interned, because a hundred thousand phrases have a few thousand words.

@@ -1,4 +1,4 @@
-"""A folder of phrases: phrase files, a folder ``templates`` with template files, and ``other-words.tsv``."""
+"""A folder of phrases: phrase files, folders ``templates`` and ``patterns`` with files, and ``other-words.tsv``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from shared.errors import StorageError
 from shared.models.phrase_files import OTHER_WORDS, Rank, content_lines, phrase_files, read_file, read_phrases
+from shared.models.phrase_patterns import PATTERNS_FOLDER, read_patterns
 from shared.models.phrase_template_files import read_templates
 
 
@@ -32,6 +33,11 @@ class FolderContent:
             for phrase in read_phrases(
                 read_file(file.path), file.language, str(file.path), Rank.IMPORTED if file.imported else rank
             )
+        ]
+        self.phrases += [
+            phrase
+            for path in sorted((folder / PATTERNS_FOLDER).glob("??.tsv"))
+            for phrase in read_patterns(read_file(path), path.stem, str(path), rank)
         ]
         self.templates = [
             template

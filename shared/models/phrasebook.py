@@ -3,7 +3,9 @@
 Signs are a closed world: a few hundred phrases per language are most of what a traveller sees, and exactly those that
 small translators get confidently wrong ("Saída" is an exit, not a departure). The entries live in ``phrases/*.tsv``,
 one file a language, written for Wayword and editable by hand; `phrase_files` says what a line may be. Phrases with
-values in them (times, prices, dates) are templates, ``phrases/templates/*.tsv``; see `phrase_templates`.
+values in them (times, prices, dates) are templates, ``phrases/templates/*.tsv``; see `phrase_templates`. Signs made of
+a pattern and a word ("No X-ing") are multiplied from ``phrases/patterns/*.tsv`` when the phrasebook is loaded; see
+`phrase_patterns`. What they give are phrases like all others, save that a written one for the same text is believed.
 
 A lookup has three steps, and each may only answer when the one before it did not:
 
@@ -99,8 +101,8 @@ class Phrasebook:
     """Phrases of several languages into English, indexed for lookup. Read-only once made.
 
     Args:
-        phrases: what `read_phrases` yields. Of two for one text in one language the lower `Rank` is believed, then
-            the earlier.
+        phrases: what `read_phrases` and `read_patterns` yield. Of two for one text in one language the lower `Rank`
+            is believed, then the one that no pattern made, then the earlier.
         templates: what `read_templates` yields, in the order of belief.
         other_words: words that are near a phrase and no misreading of it.
 
@@ -121,10 +123,11 @@ class Phrasebook:
         self._english: set[str] = set()
         self._other_words = {token for word in other_words for token in match_tokens(word)}
         skeletons: list[str] = []
-        for phrase in sorted(phrases, key=lambda phrase: phrase.rank):
+        for phrase in sorted(phrases, key=lambda phrase: (phrase.rank, phrase.from_pattern)):
             self._add(phrase, skeletons)
-        for translation in {phrase.translation for phrase in self._phrases}:
-            self._english.update(match_tokens(translation))
+        # Word by word, because tens of thousands of translations have a few thousand words.
+        for word in {word for phrase in self._phrases for word in phrase.translation.split()}:
+            self._english.update(match_tokens(word))
         self._index = NeighbourIndex(skeletons)
         self._templates = TemplateSet(sorted(templates, key=lambda template: template.rank))
         for template in self._templates.templates:
@@ -157,7 +160,7 @@ class Phrasebook:
 
     @classmethod
     def from_folder(cls, folder: Path) -> Phrasebook:
-        """Read the phrase files of a folder, its ``templates`` folder and its ``other-words.tsv`` if there are any.
+        """Read the phrase files of a folder, its ``templates``, ``patterns`` and ``other-words.tsv`` if there are any.
 
         Raises:
             UsageError: a line is malformed, or a phrase has two translations in one file.

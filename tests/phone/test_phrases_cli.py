@@ -98,7 +98,30 @@ def test_what_ships_passes_the_check(capsys: pytest.CaptureFixture[str]) -> None
     folder = Path(__file__).parents[2] / "shared" / "models" / "phrases"
     code, out = run(capsys, ["check", folder])
     assert code == 0
-    assert len(out.splitlines()) == 17  # eight languages, their templates, and other words
+    told = [line.split(": ")[0] for line in out.splitlines()]
+    kinds = (folder, folder / "templates", folder / "patterns")
+    assert {str(kind / "pt.tsv") for kind in kinds} | {str(folder / "other-words.tsv")} <= set(told)
+    assert len(told) == len(list(folder.rglob("*.tsv")))
+
+
+def test_patterns_are_checked_with_what_they_make(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "patterns" / "pt.tsv"
+    file.parent.mkdir()
+    words = "@x\tfumar\tsmoking\n@x\tnadar\tswimming\n"
+    file.write_text(f"{words}Proibido {{x}}\tNo {{x}}\tProibido: {{x}}\nPROIBIDO {{x}}\t{{x}}\n", encoding="utf-8")
+    told = "2 phrases from 2 patterns and 2 words (4 more repeat an earlier one, 2 of them with other English)"
+    assert run(capsys, ["check", tmp_path]) == (0, f"{file}: {told}\n")
+    file.write_text(f"{words}Proibido {{y}}\tNo {{y}}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=r"pt\.tsv:3: no word of the class 'y'"):
+        main(["phrases", "check", str(tmp_path)])
+
+
+def test_phrases_that_patterns_make_are_listed_apart(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "patterns").mkdir()
+    (tmp_path / "eo.tsv").write_text("Elirejo\tExit\n", encoding="utf-8")
+    (tmp_path / "patterns" / "eo.tsv").write_text("@x\tfumi\tsmoking\nNe {x}\tNo {x}\n", encoding="utf-8")
+    listed = "# written out\nElirejo\tExit\n# made of patterns\nNe fumi\tNo smoking\n"
+    assert run(capsys, ["list", "eo", "--folder", tmp_path]) == (0, listed)
 
 
 def test_every_bad_file_is_named_and_the_first_decides_the_exit_code(

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
-from importlib import resources
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import PackUnsupported
-from shared.models.calibration import Calibration, LogisticModel
+from shared.models.calibration import FEATURES, Calibration, LineSignals, LogisticModel
+from shared.models.recognition import Recognition
+from shared.models.script import Script
 
 probability = st.floats(0, 1, allow_nan=False)
 
@@ -46,6 +48,55 @@ def test_no_score_that_rises_makes_a_reading_less_believable(pack: str, mean: fl
     assert at(mean=mean, minimum=low) <= at(mean=mean, minimum=high)
 
 
+@pytest.mark.parametrize("pack", ["ocr-tiny-rec", "ocr-small-rec"])
+@pytest.mark.parametrize("script", [Script.LATIN, Script.HAN, Script.COMMON, Script.THAI])
+@given(low=probability, high=probability, which=st.sampled_from(["mean", "minimum", "known", "agreement"]))
+def test_no_signal_of_a_script_counts_against_itself(
+    pack: str, script: Script, low: float, high: float, which: str
+) -> None:
+    low, high = sorted((low, high))
+    signals = LineSignals(0.9, 0.7, 8, 24, script, known=0.5, spaces=2.0, agreement=0.8)
+    at = partial(Calibration.builtin().line, pack)
+    assert at(replace(signals, **{which: low})) <= at(replace(signals, **{which: high}))
+
+
+def test_looks_that_agree_raise_the_confidence_and_looks_that_differ_lower_it(calibration: Calibration) -> None:
+    for pack in ("ocr-tiny-rec", "ocr-small-rec"):
+        for script in (Script.LATIN, Script.HAN):
+            alone = LineSignals(0.93, 0.75, 12, 16, script)
+            agreed, differed = (calibration.line(pack, replace(alone, agreement=value)) for value in (1.0, 0.5))
+            assert differed <= calibration.line(pack, alone) <= agreed
+        assert differed < agreed
+
+
+def test_signals_of_a_line_come_from_its_text_and_its_gaps() -> None:
+    odds = (-9.0, -8.0, -7.0, -6.0, -5.0, -4.0, 3.0, 2.5, -6.0)
+    line = Recognition("Salida de", 0.9, 0.8, (0.9,) * 9, (), odds)
+    signals = LineSignals.of(line, height_px=20, agreement=0.75)
+    assert (signals.script, signals.known, signals.spaces, signals.agreement) == (Script.LATIN, 1.0, 2.5, 0.75)
+    assert len(signals.features) == len(FEATURES)
+    nothing = LineSignals.of(Recognition("Xqzzw", 0.9, 0.8, (0.9,) * 5), height_px=20)
+    assert (nothing.known, nothing.spaces, nothing.agreement) == (0.0, None, None)
+    han = LineSignals.of(Recognition("出口", 0.9, 0.8, (0.9,) * 2), height_px=20)
+    assert (han.script, han.known, han.spaces) == (Script.HAN, None, None)
+    assert LineSignals.of(Recognition("", 0.0, 0.0, ()), height_px=0).length == 0
+
+
+def test_a_script_has_its_own_model_and_others_the_packs() -> None:
+    entry = {"weights": [0.0] * len(FEATURES), "bias": 0.0}
+    document = {
+        "version": 2,
+        "recognition": {"any": {"any": entry}, "one": {"any": entry, "han": {**entry, "bias": 5.0}}},
+        "translation": {"weights": [1.0, 1.0], "bias": 0.0},
+        "phrasebook": {"exact": 0.9, "fuzzy": 0.8},
+    }
+    own = Calibration.from_json(json.dumps(document))
+    signals = LineSignals(0.9, 0.9, 4, 24, Script.HAN)
+    assert own.line("one", signals) > 0.9
+    assert own.line("one", replace(signals, script=Script.LATIN)) == 0.5
+    assert own.line("another", signals) == 0.5
+
+
 def test_an_empty_line_is_never_right(calibration: Calibration) -> None:
     assert calibration.recognition("ocr-small-rec", mean=0.99, minimum=0.99, length=0, height_px=24) == 0
 
@@ -67,7 +118,19 @@ def test_a_mixed_sign_is_as_good_as_its_worst_line(calibration: Calibration) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", "[]", "null", '{"version": 99}', '{"version": 1, "recognition": {}}', "not json"]
+    "text",
+    [
+        "{}",
+        "[]",
+        "null",
+        '{"version": 99}',
+        '{"version": 1, "recognition": {}}',
+        '{"version": 2, "recognition": {}}',
+        '{"version": 2, "recognition": {"any": {"any": {"weights": [1], "bias": 0}}}}',
+        '{"version": 2, "recognition": {"any": []}}',
+        '{"version": 2, "recognition": {"any": {"any": 3}}}',
+        "not json",
+    ],
 )
 def test_an_incomplete_or_foreign_file_is_refused(text: str) -> None:
     with pytest.raises(PackUnsupported):
@@ -80,9 +143,10 @@ def test_a_model_wants_as_many_features_as_weights() -> None:
 
 
 def test_the_shipped_file_says_what_it_was_fitted_on() -> None:
-    data = resources.files("shared.models").joinpath("data/calibration.json")
-    document = json.loads(data.read_text(encoding="utf-8"))
-    assert "rendered" in document["card"]["fitted_on"]
-    for name in ("ocr-tiny-rec", "ocr-small-rec", "translator"):
-        assert document["card"][name]["ece"] < 0.1
-        assert document["card"][name]["held_apart"] > 100
+    card = Calibration.shipped()["card"]
+    assert "rendered" in card["fitted_on"]
+    for pack in ("ocr-tiny-rec", "ocr-small-rec"):
+        for script in ("any", "latin"):
+            assert card[pack][script]["ece"] < 0.1
+            assert card[pack][script]["held_apart"] > 100
+    assert card["translator"]["ece"] < 0.1

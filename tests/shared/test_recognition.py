@@ -12,7 +12,7 @@ from shared.errors import InputError, PackCorrupt, PackUnsupported
 from shared.geometry import ImageBgr
 from shared.limits import MAX_CROP_SIDE
 from shared.models.packs import PackStore
-from shared.models.recognition import TextRecogniser, decode, encode, read_dictionary
+from shared.models.recognition import Recognition, TextRecogniser, decode, encode, read_dictionary
 
 LATIN = ["Saída", "Proibido fumar", "RUA DAS FLORES 27", "Ausfahrt freihalten", "Piétons à gauche"]
 
@@ -124,3 +124,18 @@ def test_a_damaged_dictionary_is_refused(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(PackCorrupt):
         read_dictionary(path)
+
+
+def test_a_rewritten_line_carries_what_is_known_of_its_characters() -> None:
+    line = Recognition("abc", 0.8, 0.7, (0.9, 0.8, 0.7), (0.1, 0.5, 0.9), (-9.0, -4.0, 2.0))
+    assert line.rewritten("abc", (0, 1, 2)) is line
+    spaced = line.rewritten("Ab c", (0, 1, -1, 2))
+    assert spaced.character_confidences == (0.9, 0.8, 0.7, 0.7)
+    assert spaced.positions == (0.1, 0.5, 0.7, 0.9)
+    assert spaced.space_evidence == (-9.0, -4.0, 2.0, 2.0)
+    assert spaced.minimum_confidence == 0.7
+    assert spaced.confidence == pytest.approx(0.775)
+    assert line.rewritten("c", (2,)).confidence == 0.7
+    assert line.rewritten(" ", (-1,)).text == ""
+    with pytest.raises(ValueError, match="origin"):
+        line.rewritten("abcd", (0, 1, 2))
