@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,8 @@ def add_phrases_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentP
     check = commands.add_parser(
         "check",
         help="check phrase files",
-        description="Check phrase files (LANG.tsv, LANG.SOURCE.tsv), templates (in a folder of that name) and "
-        "other-words.tsv, or a folder with them. Every problem is named with its file and line.",
+        description="Check phrase files (LANG.tsv, LANG.SOURCE.tsv), templates and patterns (in folders of these "
+        "names) and other-words.tsv, or a folder with them. Every problem is named with its file and line.",
     )
     check.add_argument("paths", nargs="+", type=Path, metavar="FILE|FOLDER")
     importing = commands.add_parser(
@@ -90,8 +91,11 @@ def _list(book: Phrasebook, language: str) -> int:
     templates = [template for template in book.templates if template.language == language]
     if not phrases and not templates:
         raise UsageError(f"there are no phrases of {language}", hint=f"Languages: {', '.join(book.languages)}")
-    for phrase in phrases:
-        _say(f"{phrase.source}\t{phrase.translation}")
+    for from_pattern, group in groupby(phrases, key=lambda phrase: phrase.from_pattern):
+        # Comment lines, so that what is printed is a phrase file.
+        _say(f"# {'made of patterns' if from_pattern else 'written out'}")
+        for phrase in group:
+            _say(f"{phrase.source}\t{phrase.translation}")
     for template in templates:
         _say(f"{template.source}\t{template.translation}")
     return 0
@@ -115,6 +119,7 @@ def _check(paths: list[Path]) -> int:
 
 def _checked(file: Path) -> str:
     from shared.models.phrase_files import OTHER_WORDS, content_lines, read_file, read_phrases
+    from shared.models.phrase_patterns import PATTERNS_FOLDER
     from shared.models.phrase_template_files import read_templates
 
     text, language = read_file(file), file.name.split(".")[0]
@@ -124,7 +129,25 @@ def _checked(file: Path) -> str:
         raise UsageError(f"{file}: the name begins with no language", hint="A phrase file is called LANG.tsv")
     if file.parent.name == "templates":
         return f"{sum(1 for _ in read_templates(text, language, str(file)))} templates"
+    if file.parent.name == PATTERNS_FOLDER:
+        return _checked_patterns(text, language, str(file))
     return f"{sum(1 for _ in read_phrases(text, language, str(file)))} phrases"
+
+
+def _checked_patterns(text: str, language: str, name: str) -> str:
+    from shared.models.phrase_patterns import parse_patterns
+
+    parsed = parse_patterns(text, name)
+    translations: dict[str, str] = {}
+    made = contradicted = 0
+    for phrase in parsed.expand(language):
+        made += 1
+        contradicted += translations.setdefault(phrase.key, phrase.translation) != phrase.translation
+    words = sum(map(len, parsed.words.values()))
+    return (
+        f"{len(translations)} phrases from {len(parsed.patterns)} patterns and {words} words "
+        f"({made - len(translations)} more repeat an earlier one, {contradicted} of them with other English)"
+    )
 
 
 def _import(kind: str, source: Path, out: Path, languages: list[str] | None) -> int:

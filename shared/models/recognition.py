@@ -36,9 +36,6 @@ MODEL_FILE: Final = "model.onnx"
 DICTIONARY_FILE: Final = "dictionary.txt"
 HEIGHT: Final = 48
 """Rows of the network's input."""
-LEAST_COLUMNS: Final = 64
-"""Narrowest input; a pack may ask for less. Packs ask for 320, the width of upstream's batches: on lines read one at a
-time the padding changed no reading of rendered boards, and cost a fifth of the time."""
 _WIDTH_STEP: Final = 8  # the network halves the width three times
 _BLANK: Final = 0
 SPACE_WEIGHTS: Final = (0.85, 19.0, 8.0)
@@ -132,7 +129,7 @@ class TextRecogniser:
         if pack.manifest.task is not Task.RECOGNITION:
             raise PackUnsupported(f"pack {pack.name} is for {pack.manifest.task}, not recognition")
         self._pack = pack
-        self._min_width = min(round(pack.setting("min_width")), LEAST_COLUMNS)
+        self._min_width = round(pack.setting("min_width"))
         self._session = open_session(pack.path(MODEL_FILE), threads=threads)
         characters = read_dictionary(pack.path(DICTIONARY_FILE))
         # Index 0 is the blank, which stands for no character.
