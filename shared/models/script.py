@@ -97,7 +97,7 @@ FIRM_MINIMUM: Final = 0.9
 """Smallest character probability of such a reading."""
 FIRM_LETTERS: Final = 4
 """Fewest letters of such a reading, and as many as must be in a script's own shapes."""
-PICTURE_EVIDENCE: Final = (5.08, 1.14, -1.26, -1.73)
+PICTURE_EVIDENCE: Final = (4.80, 1.32, -1.27, -2.51)
 """Weights of `picture_features` in the log odds that a picture shows what the alphabet cannot write, fitted on rendered
 lines with ``wayword-sim bench script --set calibration``."""
 _SHARED_SHAPES: Final = frozenset("ABCEHIKMNOPTXYZaceiopuvxyz")
