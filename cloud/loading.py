@@ -24,9 +24,10 @@ from shared.models.sign_translation import SignTranslator
 from shared.models.sign_words import SignWords
 from shared.models.translators import load_translators
 
-DETECTION_PACK: Final = "ocr-small-det"
-SECOND_DETECTION_PACK: Final = "ocr-tiny-det"
-"""Keeps the cells of a row apart where the other one joins them; used where it is installed."""
+DETECTION_PACK: Final = "ocr-tiny-det"
+"""Lines are found as the glasses and the phone find them, only closer up: it keeps the cells of a row apart."""
+SECOND_DETECTION_PACK: Final = "ocr-small-det"
+"""Adds what the other one misses; used where it is installed."""
 RECOGNITION_PACK: Final = "ocr-small-rec"
 ORIENTATION_PACK: Final = "ocr-cls"
 _WARM_WIDTH: Final = 400

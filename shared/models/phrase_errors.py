@@ -56,6 +56,7 @@ _CJK_FOLDS: Final = str.maketrans(
     "口口力卜二八工工夕一ンヘベペり才才ヤユヨツツアイウやゆよつあいうえお日已已未士",
 )
 """Katakana and kanji that are one shape, large and small kana, and the long-vowel bar with the kanji for one."""
+_ALL_FOLDS: Final = _LETTER_FOLDS | _CJK_FOLDS
 
 
 def _pairs(text: str) -> frozenset[frozenset[str]]:
@@ -133,10 +134,9 @@ def _fold_token(token: str) -> str:
     if token.isdigit():
         return token
     folded = token.replace("rn", "m").replace("vv", "w").replace("cl", "d")
-    folded = folded.translate(_LETTER_FOLDS)
     if folded.isascii():
-        return folded
-    folded = folded.translate(_CJK_FOLDS)
+        return folded.translate(_LETTER_FOLDS)
+    folded = folded.translate(_ALL_FOLDS)
     return unicodedata.normalize("NFD", folded) if alphabet_of(folded) is Alphabet.HANGUL else folded
 
 

@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -58,9 +60,8 @@ class Phrase:
     from_pattern: bool = False
 
     def __post_init__(self) -> None:
-        # Interned, because a hundred thousand phrases have a few thousand words.
-        tokens = tuple(map(sys.intern, self.tokens or match_tokens(self.source)))
-        object.__setattr__(self, "tokens", tokens)
+        if not self.tokens:
+            object.__setattr__(self, "tokens", phrase_tokens(self.source))
 
     @property
     def accented(self) -> tuple[str, ...]:
@@ -117,7 +118,7 @@ def read_phrases(text: str, language: str, name: str, rank: Rank = Rank.BUILTIN)
         if translation != translation.strip() or not any(map(str.isalnum, translation)):
             raise malformed(name, number, "the translation is empty or has spaces around it")
         for source in sources:
-            tokens = tuple(match_tokens(source))
+            tokens = phrase_tokens(source)
             key = "".join(tokens)
             if source != source.strip() or not key:
                 raise malformed(name, number, f"the phrase {source!r} is empty or has spaces around it")
@@ -131,6 +132,16 @@ def read_phrases(text: str, language: str, name: str, rank: Rank = Rank.BUILTIN)
                 yield Phrase(source, translation, language, rank, tokens)
             elif earlier[1] != translation:
                 raise malformed(name, number, f"the phrase {source!r} has another translation in line {earlier[0]}")
+
+
+def phrase_tokens(text: str) -> tuple[str, ...]:
+    """`text.match_tokens`, for texts of which a hundred thousand have a few thousand words."""
+    return tuple(chain.from_iterable(map(_word_tokens, text.split())))
+
+
+@lru_cache(maxsize=8192)
+def _word_tokens(word: str) -> tuple[str, ...]:
+    return tuple(map(sys.intern, match_tokens(word)))
 
 
 def content_lines(text: str, name: str) -> Iterator[tuple[int, str]]:

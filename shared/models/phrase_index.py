@@ -19,6 +19,7 @@ import numpy.typing as npt
 _BASE: Final = 0x9E3779B97F4A7C15
 """An odd 64-bit multiplier (2^64 over the golden ratio, as in Knuth's multiplicative hashing)."""
 _MASK: Final = (1 << 64) - 1
+_NUMBER_BITS: Final = np.uint64(32)
 _HASH_SHIFT: Final = 32
 """The upper half of a product modulo 2^64 depends on all bits below it."""
 
@@ -41,10 +42,15 @@ class NeighbourIndex:
             codes = np.frombuffer(together, dtype="<u4").astype(np.uint64).reshape(len(members), length)
             hashes.append(_shortened_hashes(codes).ravel())
             numbers.append(np.repeat(np.array(members, dtype=np.int32), length + 1))
-        every = np.concatenate(hashes) if hashes else np.empty(0, dtype=np.uint32)
-        order = np.argsort(every, kind="stable")
-        self._hashes = every[order]
-        self._numbers = (np.concatenate(numbers) if numbers else np.empty(0, dtype=np.int32))[order]
+        # Hash and number are sorted as one integer, which is several times as quick as the order of the hashes.
+        both = np.empty(sum(map(len, hashes)), dtype=np.uint64)
+        if hashes:
+            np.concatenate(hashes, out=both)
+            both <<= _NUMBER_BITS
+            both |= np.concatenate(numbers).astype(np.uint64)
+            both.sort()
+        self._hashes = (both >> _NUMBER_BITS).astype(np.uint32)
+        self._numbers = both.astype(np.uint32).view(np.int32)
 
     @property
     def nbytes(self) -> int:

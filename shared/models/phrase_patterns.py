@@ -30,17 +30,16 @@ from functools import lru_cache
 from typing import Final
 
 from shared.limits import MAX_PATTERN_PHRASES, MAX_PHRASE_CHARACTERS
-from shared.models.phrase_files import Phrase, Rank, content_lines, malformed
-from shared.models.text import capitalise_first, match_tokens
+from shared.models.phrase_files import Phrase, Rank, content_lines, malformed, phrase_tokens
+from shared.models.text import capitalise_first
 
 PATTERNS_FOLDER: Final = "patterns"
 _WORD_MARK: Final = "@"
 _WORD_HINT: Final = "A word is: @class, TAB, source forms separated by ' ; ', TAB, English forms separated by ' ; '"
 _PATTERN_HINT: Final = "A pattern is: source with one {class} or {class.2}, TAB, English with the same, TAB, variants"
 _CLASS: Final = re.compile(r"[a-z][a-z0-9_]*")
+_ODD_SPACES: Final = re.compile(r"[^\S\t]{2,}|[^\S\t ]")
 _SLOT: Final = re.compile(r"\{([a-z][a-z0-9_]*)(?:\.([1-9]))?\}")
-_PLAIN_JOINT: Final = re.compile("[\\s'’a-zA-Z0-9à-öø-ÿÀ-ÖØ-Þßぁ-ゖァ-ヺー一-鿿가-힣]{2}")
-"""Two characters that nothing makes another one when they meet, unlike a letter and an accent of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +74,15 @@ class SlottedText:
     form: int
 
     def fill(self, word: str) -> str:
-        """The text with a word in its slot and single spaces."""
-        return " ".join(f"{self.before}{word}{self.after}".split())
+        """The text with a word in its slot."""
+        return f"{self.before}{word}{self.after}"
 
     def tokens(self, word: str) -> tuple[str, ...]:
-        """`text.match_tokens` of the filled text; put together from those of its parts, which come again and again."""
-        tokens = _tokens(self.before)
-        end = self.before
-        for part in (word, self.after):
-            if not part:
-                continue
-            joint = end[-1:] + part[0]
-            if end and not _PLAIN_JOINT.fullmatch(joint):
-                return tuple(match_tokens(self.fill(word)))
-            more = _tokens(part)
-            tokens = (*tokens[:-1], tokens[-1] + more[0], *more[1:]) if joint.isalnum() and end else (*tokens, *more)
-            end = part
-        return tokens
+        """`text.match_tokens` of the text with the word."""
+        if self.before[-1:] in {"", " "} and self.after[:1] in {"", " "}:
+            # Words between spaces stay what they are, and the same ones come again and again.
+            return _tokens(self.before) + _tokens(word) + _tokens(self.after)
+        return phrase_tokens(self.fill(word))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +155,8 @@ def parse_patterns(text: str, name: str) -> PatternFile:
     words: dict[str, list[Word]] = defaultdict(list)
     patterns: list[Pattern] = []
     for number, line in content_lines(text, name):
+        if _ODD_SPACES.search(line):
+            line = _ODD_SPACES.sub(" ", line)
         fields = line.split("\t")
         if not unicodedata.is_normalized("NFC", line):
             raise malformed(name, number, "not in Unicode form NFC", _PATTERN_HINT)
@@ -241,6 +234,6 @@ def _check_forms(pattern: Pattern, words: Mapping[str, Sequence[Word]], name: st
             raise malformed(name, pattern.line, why, _WORD_HINT)
 
 
-@lru_cache(maxsize=8192)
-def _tokens(text: str) -> tuple[str, ...]:
-    return tuple(match_tokens(text))
+@lru_cache(maxsize=2048)
+def _tokens(part: str) -> tuple[str, ...]:
+    return phrase_tokens(part)

@@ -30,6 +30,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -123,7 +124,7 @@ class Phrasebook:
         self._english: set[str] = set()
         self._other_words = {token for word in other_words for token in match_tokens(word)}
         skeletons: list[str] = []
-        for phrase in sorted(phrases, key=lambda phrase: (phrase.rank, phrase.from_pattern)):
+        for phrase in sorted(phrases, key=attrgetter("rank", "from_pattern")):
             self._add(phrase, skeletons)
         # Word by word, because tens of thousands of translations have a few thousand words.
         for word in {word for phrase in self._phrases for word in phrase.translation.split()}:
@@ -249,7 +250,7 @@ class Phrasebook:
         tokens = phrase.tokens
         key = "".join(tokens)
         same = self._by_key.get(key, ())
-        if any(self._phrases[number].language == phrase.language for number in same):
+        if same and any(self._phrases[number].language == phrase.language for number in same):
             return
         if len(self._phrases) >= MAX_PHRASES:
             raise UsageError(f"more than {MAX_PHRASES} phrases", hint="Remove some of the phrase files")

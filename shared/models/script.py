@@ -97,7 +97,7 @@ FIRM_MINIMUM: Final = 0.9
 """Smallest character probability of such a reading."""
 FIRM_LETTERS: Final = 4
 """Fewest letters of such a reading, and as many as must be in a script's own shapes."""
-PICTURE_EVIDENCE: Final = (4.80, 1.32, -1.27, -2.51)
+PICTURE_EVIDENCE: Final = (4.74, 1.31, -1.26, -2.49)
 """Weights of `picture_features` in the log odds that a picture shows what the alphabet cannot write, fitted on rendered
 lines with ``wayword-sim bench script --set calibration``."""
 _SHARED_SHAPES: Final = frozenset("ABCEHIKMNOPTXYZaceiopuvxyz")
@@ -199,12 +199,16 @@ def check_script(
     return ScriptCheck(script, probability, readable)
 
 
-def needs_picture(text: str, character_confidences: Sequence[float]) -> bool:
+def needs_picture(text: str, character_confidences: Sequence[float], *, says_words: bool = False) -> bool:
     """Whether the picture must be looked at before a reading is believed.
 
-    Not for a firm reading: on rendered lines in scripts that a pack lacks, none was read with every character above
-    `FIRM_MINIMUM` (``wayword-sim bench script``) but Greek and Cyrillic words in letters that Latin has too.
+    Not for one that says known words (`sign_words.SignWords.are_said_by`): what a recogniser makes of a script that it
+    does not have is none. And not for a firm reading: on rendered lines in scripts that a pack lacks, none was read
+    with every character above `FIRM_MINIMUM` (``wayword-sim bench script``) but Greek and Cyrillic words in letters
+    that Latin has too.
     """
+    if says_words:
+        return False
     confidences = _visible_confidences(text, character_confidences)
     if min(confidences) < FIRM_MINIMUM or sum(confidences) / len(confidences) < FIRM_MEAN:
         return True

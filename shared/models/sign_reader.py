@@ -33,6 +33,7 @@ from shared.models.restoration import restored
 from shared.models.script import check_script, needs_picture
 from shared.models.script_picture import PictureScript, ScriptClassifier
 from shared.models.seen_lines import Look, SeenLine, in_order
+from shared.models.sign_words import SignWords
 
 TURN_BELOW: Final = 0.8
 """Lines less sure than this may stand on their head."""
@@ -270,7 +271,11 @@ class SignReader:
         if (
             self._scripts is not None
             and recognition.text
-            and needs_picture(recognition.text, recognition.character_confidences)
+            and needs_picture(
+                recognition.text,
+                recognition.character_confidences,
+                says_words=SignWords.builtin().are_said_by(recognition.text),
+            )
         ):
             (picture,) = self._scripts.classify([crop])
         return self._judged(recognition, languages, picture)

@@ -20,6 +20,8 @@ from shared.models.text import fold_accents
 LANGUAGES: Final = ("pt", "es", "fr", "de", "it")
 """Languages of Latin script with phrases."""
 ENGLISH: Final = "en"
+LONG_WORD: Final = 5
+"""Letters of a word that hardly comes up by chance."""
 MAX_WORD: Final = 28
 """Longest word that is looked for inside a text, in characters."""
 
@@ -93,6 +95,11 @@ class SignWords:
         if letters == 0:
             return None
         return sum(len(word) for word in words if self._knows_all(word)) / letters
+
+    def are_said_by(self, text: str) -> bool:
+        """Whether a text says words: half of its letters stand in known ones, and one of these is no short one."""
+        long = any(len(word) >= LONG_WORD and self._knows_all(word) for word in _LETTERS.findall(text))
+        return long and (self.share_known(text) or 0.0) >= 0.5
 
     def share_of(self, language: str, text: str) -> float:
         """Share of the letters of a text that stand in words of a language; 0 for a text without letters."""

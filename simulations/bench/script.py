@@ -27,6 +27,7 @@ from shared.models.packs import PackStore, default_store_root
 from shared.models.recognition import Recognition, TextRecogniser
 from shared.models.script import Script, alphabet_scripts, check_script, needs_picture, picture_features
 from shared.models.script_picture import CLASSES, NO_TEXT, PictureScript, ScriptClassifier
+from shared.models.sign_words import SignWords
 from simulations.bench.reading.scoring import edit_distance, fold
 from simulations.training.script import SETS, Recipe, renderer_of
 
@@ -64,7 +65,7 @@ class ReadLine:
         recognition = self.recognition
         if not recognition.text.strip() or recognition.confidence < FLOOR_MEAN:
             return False
-        looked = with_picture and needs_picture(recognition.text, recognition.character_confidences)
+        looked = with_picture and _needs_picture(recognition)
         check = check_script(
             recognition.text,
             recognition.character_confidences,
@@ -172,6 +173,12 @@ def read_lines(
     return found
 
 
+def _needs_picture(recognition: Recognition) -> bool:
+    """As `shared.models.sign_reader` asks."""
+    words = SignWords.builtin().are_said_by(recognition.text)
+    return needs_picture(recognition.text, recognition.character_confidences, says_words=words)
+
+
 def tally(lines: Sequence[ReadLine], alphabet: frozenset[str]) -> dict[str, Tally]:
     """Counts by class."""
     found = {label: Tally() for label in CLASSES}
@@ -185,9 +192,7 @@ def tally(lines: Sequence[ReadLine], alphabet: frozenset[str]) -> dict[str, Tall
         counts.shown_after += after
         counts.right_before += before and line.right
         counts.right_after += after and line.right
-        counts.classified += bool(recognition.text.strip()) and needs_picture(
-            recognition.text, recognition.character_confidences
-        )
+        counts.classified += bool(recognition.text.strip()) and _needs_picture(recognition)
     return found
 
 
@@ -204,7 +209,7 @@ def evidence_of(lines: Sequence[ReadLine], alphabet: frozenset[str]) -> list[tup
         foreign = line.label not in (*available, Script.COMMON)
         if not (foreign or line.right) or recognition.confidence < FLOOR_MEAN or not recognition.text.strip():
             continue
-        if needs_picture(recognition.text, characters):
+        if _needs_picture(recognition):
             plausible = check_script(recognition.text, characters, alphabet).probability
             beyond = line.picture.beyond(available) + line.picture.no_text
             found.append((picture_features(beyond, recognition.confidence, plausible), foreign))

@@ -164,6 +164,7 @@ def test_only_a_firm_reading_in_letters_of_its_own_needs_no_look_at_the_picture(
     assert not needs_picture("禁止停车", [0.99] * 4)
     assert needs_picture("Saída de emergência", [0.99] * 18 + [0.6])
     assert needs_picture("Saída de emergência", [0.95] * 19)
+    assert not needs_picture("Saída de emergência", [0.7] * 19, says_words=True)
     assert needs_picture("出口", [0.99] * 2)
     assert needs_picture("KAZAKIKA", [1.0] * 8)  # Greek as often as Latin
     assert needs_picture("12:30-14:00", [0.99] * 11)

@@ -140,3 +140,13 @@ def test_a_spanish_exclamation_gets_its_mark_from_the_picture(pack_store: PackSt
     assert restored(recogniser.recognise([picture])[0]).text == "¡Peligro!"
     bare = cv2.copyMakeBorder(line_of("Peligro!"), 0, 0, 8, 8, cv2.BORDER_REPLICATE)
     assert restored(recogniser.recognise([np.asarray(bare, np.uint8)])[0]).text == "Peligro!"
+
+
+def test_words_are_said_by_a_text_of_known_words_and_not_by_letters_that_happen_to_stand_together() -> None:
+    words = SignWords.builtin()
+    assert words.are_said_by("SAIDA DE EMERGENCIA")
+    assert words.are_said_by("Notausgang")
+    assert not words.are_said_by("XAOEHAH")
+    assert not words.are_said_by("de la")  # too short to mean anything
+    assert not words.are_said_by("Saída XAOEHAHNKOB BPATAPCKA")
+    assert not words.are_said_by("")
