@@ -70,7 +70,7 @@ class ReadingPlan:
 
 LOW_POWER: Final = ReadingPlan(FindingPlan(side=960))
 """The phone on a low battery."""
-NORMAL: Final = ReadingPlan(FindingPlan(side=960, small_px=14.0, tiles=2), margins=(0.12,), unsure_below=0.85)
+NORMAL: Final = ReadingPlan(FindingPlan(side=960, small_px=14.0, tiles=1), margins=(0.12,), unsure_below=0.85)
 """The phone."""
 LARGE: Final = ReadingPlan(
     FindingPlan(side=1280, small_px=24.0, tile_side=1280, tiles=9, everywhere=True),

@@ -105,7 +105,7 @@ def test_one_reading_error_is_forgiven_where_that_is_safe(book: Phrasebook, text
 @pytest.mark.parametrize(
     "text",
     [
-        *("Aborto", "Forme", "Castello", "Cerezas", "Puerto Rico", "Boden", "Exit", "Closed", "Schuhe", "polo"),
+        *("Aborto", "Forme", "Cerezas", "Puerto Rico", "Boden", "Exit", "Closed", "Schuhe", "polo"),
         *("Aberto 2S horas", "Aufgamg", "Saldo", "barco", "Caso"),
         *("女子トイレ中", "北出日口", "고등학굣"),
         *("", "!!", "24", "x" * 500),
