@@ -95,6 +95,10 @@ FIRM_MEAN: Final = 0.98
 """Mean character probability of a reading that may be believed without a look at the picture."""
 FIRM_MINIMUM: Final = 0.9
 """Smallest character probability of such a reading."""
+NUMBER_DIGITS: Final = 3
+"""Digits of a number that is believed without a look at the picture."""
+NUMBER_MEAN: Final = 0.9
+"""Least mean character probability of such a number."""
 FIRM_LETTERS: Final = 4
 """Fewest letters of such a reading, and as many as must be in a script's own shapes."""
 PICTURE_EVIDENCE: Final = (4.74, 1.31, -1.26, -2.49)
@@ -205,11 +209,13 @@ def needs_picture(text: str, character_confidences: Sequence[float], *, says_wor
     Not for one that says known words (`sign_words.SignWords.are_said_by`): what a recogniser makes of a script that it
     does not have is none. And not for a firm reading: on rendered lines in scripts that a pack lacks, none was read
     with every character above `FIRM_MINIMUM` (``wayword-sim bench script``) but Greek and Cyrillic words in letters
-    that Latin has too.
+    that Latin has too. Several digits are rarely made out of letters, and every alphabet has them.
     """
     if says_words:
         return False
     confidences = _visible_confidences(text, character_confidences)
+    if dominant_script(text) is Script.COMMON and sum(map(str.isdigit, text)) >= NUMBER_DIGITS:
+        return sum(confidences) / len(confidences) < NUMBER_MEAN
     if min(confidences) < FIRM_MINIMUM or sum(confidences) / len(confidences) < FIRM_MEAN:
         return True
     return sum(letter.isalpha() and letter not in _SHARED_SHAPES for letter in text) < FIRM_LETTERS

@@ -35,7 +35,7 @@ from shared.models.script_picture import PictureScript, ScriptClassifier
 from shared.models.seen_lines import Look, SeenLine, in_order
 from shared.models.sign_words import SignWords
 
-TURN_BELOW: Final = 0.8
+TURN_BELOW: Final = 0.9
 """Lines less sure than this may stand on their head."""
 HOPELESS: Final = 0.3
 """A line less sure than this is not looked at with more or less around it: it would not be shown even then."""
@@ -74,7 +74,6 @@ NORMAL: Final = ReadingPlan(FindingPlan(side=960, small_px=14.0, tiles=1), margi
 """The phone."""
 LARGE: Final = ReadingPlan(
     FindingPlan(side=1280, small_px=24.0, tile_side=1280, tiles=9, everywhere=True),
-    turn_below=0.9,
     margins=(-0.08, 0.1, 0.2),
     unsure_below=0.97,
 )

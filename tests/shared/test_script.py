@@ -167,7 +167,9 @@ def test_only_a_firm_reading_in_letters_of_its_own_needs_no_look_at_the_picture(
     assert not needs_picture("Saída de emergência", [0.7] * 19, says_words=True)
     assert needs_picture("出口", [0.99] * 2)
     assert needs_picture("KAZAKIKA", [1.0] * 8)  # Greek as often as Latin
-    assert needs_picture("12:30-14:00", [0.99] * 11)
+    assert not needs_picture("12:30-14:00", [0.95] * 11)
+    assert needs_picture("12:30-14:00", [0.85] * 11)
+    assert needs_picture("11", [0.99] * 2)
 
 
 def test_letters_for_formulas_do_not_make_an_alphabet_greek() -> None:
