@@ -27,7 +27,7 @@ any_frame: st.SearchStrategy[Frame] = st.one_of(
         max_write=u32,
         battery_percent=st.none() | st.integers(0, 100),
         clock_us=st.integers(0, 2**64 - 1),
-        name=st.text(alphabet="abc äöü 日本", max_size=8),
+        name=st.text(alphabet="abc äöü 日本", max_size=5),
         reply=st.booleans(),
     ),
     st.builds(Start, **transfer, length=u32, checksum=u32, fragment_size=u16, remaining_ms=u32),
