@@ -93,7 +93,7 @@ def serve(path: Path, walk: StreetWalk, *, clock: Clock, truth: Path | None = No
             while not ended:
                 reader, _ = listener.accept()
                 with reader:
-                    while reader.recv(1) == b"N":
+                    while _asks(reader):
                         now = clock.monotonic()
                         t += 0.0 if previous is None else min(now - previous, MAX_STEP_S)
                         previous = now
@@ -119,6 +119,14 @@ def serve(path: Path, walk: StreetWalk, *, clock: Clock, truth: Path | None = No
                 log.close()
             path.unlink(missing_ok=True)
     return frames
+
+
+def _asks(reader: socket.socket) -> bool:
+    """Whether the reader wants another frame; one that died with a frame half read wants none."""
+    try:
+        return reader.recv(1) == b"N"
+    except ConnectionResetError:
+        return False
 
 
 def main() -> int:

@@ -67,7 +67,7 @@ async def connected_peripheral(radio: RadioProcesses, caller: Caller) -> AsyncIt
 async def find() -> BLEDevice:
     """The peripheral, by its service UUID."""
     device = await BleakScanner.find_device_by_filter(
-        lambda *_: True, timeout=5, service_uuids=[radio_peripheral.SERVICE]
+        lambda *_: True, timeout=20, service_uuids=[radio_peripheral.SERVICE]
     )
     assert device is not None
     return device

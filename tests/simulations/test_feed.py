@@ -99,6 +99,24 @@ def test_a_walk_is_served_to_its_end_across_a_reader_that_comes_back(tmp_path: P
     assert np.allclose(steps, MAX_STEP_S, atol=1e-3)
 
 
+def test_a_reader_that_dies_within_a_frame_does_not_end_the_walk(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    clock = SteppedClock(MAX_STEP_S)
+    thread = threading.Thread(target=lambda: serve(path, ShortWalk(1), clock=clock), daemon=True)
+    thread.start()
+    with connect(path, thread) as reader:
+        reader.sendall(b"N")
+        left = WIDTH * HEIGHT * 3 + HEADER.size - 1000
+        while left:
+            left -= len(reader.recv(left))
+        reader.recv(1, socket.MSG_PEEK)  # the last bytes are here, and are never read: the feed's next look is an error
+    with connect(path, thread) as reader:
+        while request(reader)[2]:
+            pass
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_the_header_is_what_the_glasses_expect() -> None:
     assert (HEADER.format, MAGIC) == (SCENE_HEADER.format, SCENE_MAGIC)
 
