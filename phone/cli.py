@@ -246,7 +246,7 @@ def _translate(options: argparse.Namespace) -> int:
     from phone.reading import to_meaning
     from shared.models.calibration import Calibration
     from shared.models.packs import PackStore, default_store_root
-    from shared.models.sign_translation import SignTranslator, TranslationEngine
+    from shared.models.sign_translation import PHRASEBOOK_TARGET, SignTranslator, TranslationEngine
     from shared.models.translators import load_translators
 
     text, source, target = options.text.strip(), options.source, options.target
@@ -260,12 +260,19 @@ def _translate(options: argparse.Namespace) -> int:
     store = PackStore(options.packs or default_store_root())
     apertium = ApertiumUse(options.apertium or ApertiumUse.AUTO)
     translators = load_translators(store, target=target, apertium=apertium)
-    result = SignTranslator(_phrasebook(options), translators).translate_sign(
+    phrasebook = _phrasebook(options)
+    result = SignTranslator(phrasebook, translators).translate_sign(
         text.splitlines(), source=source, target=target, beam=options.beam, expected=options.trip_languages
     )
     if result.engine is TranslationEngine.NONE:
         if result.source is None:
             raise DirectionUnsupported("the language of this text is not clear", hint="say it with --from")
+        if target == PHRASEBOOK_TARGET and result.source in phrasebook.languages:
+            direction = f"{result.source} to {target}"
+            raise DirectionUnsupported(
+                f"this is none of the phrasebook's signs, and no translator from {direction} is installed",
+                hint=_INSTALL_HINT,
+            )
         raise DirectionUnsupported(f"nothing installed translates {result.source} to {target}", hint=_INSTALL_HINT)
     meaning = to_meaning(result, Calibration.builtin())
     print(meaning.translation)

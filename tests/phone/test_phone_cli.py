@@ -68,6 +68,7 @@ def test_a_text_is_translated_and_the_engine_named(pack_store: PackStore, comman
     ("arguments", "exit_code", "says"),
     [
         (["Hauptbahnhof und Flughafen", "--from", "de", "--to", "fr"], 6, "nothing installed translates de to fr"),
+        (["Gestern war der Turm noch blau", "--from", "de"], 6, "none of the phrasebook's signs"),
         (["Bom dia", "--from", "xx"], 6, "nothing installed translates xx to en"),
         (["zzq", "--to", "pt"], 6, ""),
         (["Bom dia", "--from", "português"], 2, "ISO 639-1"),
