@@ -19,7 +19,8 @@ from shared.models.orientation import OrientationClassifier
 from shared.models.packs import InstalledPack, PackStore
 from shared.models.phrasebook import Phrasebook
 from shared.models.recognition import TextRecogniser
-from shared.models.sign_reader import LARGE, SignReader, picture_scripts
+from shared.models.script_picture import ScriptClassifier
+from shared.models.sign_reader import LARGE, SignReader
 from shared.models.sign_translation import SignTranslator
 from shared.models.sign_words import SignWords
 from shared.models.translators import load_translators
@@ -57,7 +58,7 @@ def load_readers(store: PackStore, *, workers: int, clock: Clock, beam: int) -> 
                     second=TextDetector.load(second, threads=1) if second is not None else None,
                     recogniser=TextRecogniser.load(recognition, threads=1),
                     orientation=OrientationClassifier.load(orientation),
-                    scripts=picture_scripts(),
+                    scripts=ScriptClassifier.builtin(),
                     plan=LARGE,
                 ),
                 translator=SignTranslator(phrasebook, translators),

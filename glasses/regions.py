@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import cv2
 import numpy as np
 
 from shared.geometry import Quad, area, side_lengths
-from shared.layout import Vector, axes_of
+from shared.layout import Vector, axes_of, overlap
 
 STEEP_SINE: Final = 0.5
 """Text that runs closer to the vertical than 30 degrees is taken for a column."""
@@ -70,11 +69,3 @@ def outer_quad(quads: Sequence[Quad]) -> Quad:
 
 def _is_column(quad: Quad) -> bool:
     return abs(float(axes_of(quad).along[0])) < STEEP_SINE
-
-
-def overlap(first: Quad, second: Quad) -> float:
-    """Area two convex quads share, in square pixels; 0 when one of them is not convex."""
-    if not (cv2.isContourConvex(first) and cv2.isContourConvex(second)):
-        return 0.0
-    shared_area, _ = cv2.intersectConvexConvex(first, second)
-    return float(shared_area)

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from glasses.exchange import SignReading
-from glasses.regions import outer_quad, overlap
+from glasses.regions import outer_quad
 from glasses.stabiliser import Pose, PoseState
 from shared.geometry import Quad, area, side_lengths, transform
+from shared.layout import overlap
 from shared.models.detection import DetectedLine
 
 SAME_IOU: Final = 0.4

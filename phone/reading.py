@@ -34,8 +34,9 @@ from shared.models.orientation import OrientationClassifier
 from shared.models.packs import PackStore
 from shared.models.phrasebook import Phrasebook
 from shared.models.recognition import TextRecogniser
+from shared.models.script_picture import ScriptClassifier
 from shared.models.seen_lines import Look, SeenLine
-from shared.models.sign_reader import LOW_POWER, NORMAL, SignReader, picture_scripts
+from shared.models.sign_reader import LOW_POWER, NORMAL, SignReader
 from shared.models.sign_translation import SignTranslation, SignTranslator, TranslationEngine, combine
 from shared.models.sign_words import SignWords
 from shared.models.translators import load_translators
@@ -147,7 +148,7 @@ class LocalReader:
         self._votes = SignVotes(clock)
         self._detectors: dict[str, TextDetector] = {}
         self._orientation: OrientationClassifier | None = None
-        self._scripts = picture_scripts()
+        self._scripts = ScriptClassifier.builtin()
 
     def alphabet(self, recogniser: Recogniser) -> frozenset[str]:
         """Every character a recogniser can answer with.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -57,6 +58,14 @@ def axes_of(quad: Quad, *, turn: bool = True) -> LineAxes:
     length = max(float(np.linalg.norm(points[1] - points[0])), float(np.linalg.norm(points[2] - points[3])))
     height = max(float(np.linalg.norm(points[3] - points[0])), float(np.linalg.norm(points[2] - points[1])))
     return LineAxes(points.mean(axis=0), along, across, length, height)
+
+
+def overlap(first: Quad, second: Quad) -> float:
+    """Area two convex quads share, in square pixels; 0 when one of them is not convex."""
+    if not (cv2.isContourConvex(first) and cv2.isContourConvex(second)):
+        return 0.0
+    shared_area, _ = cv2.intersectConvexConvex(first, second)
+    return float(shared_area)
 
 
 def line_height(quad: Quad) -> float:

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from shared.geometry import ImageBgr, Quad, area
-from shared.layout import axes_of, line_height
+from shared.geometry import ImageBgr, area
+from shared.layout import axes_of, line_height, overlap
 from shared.limits import MAX_DETECTION_SIDE, MAX_READING_LINES
 from shared.models.detection import DetectedLine, TextDetector, reading_order
 from shared.models.images import require_bgr
@@ -169,7 +168,7 @@ def distinct(first: Sequence[tuple[bool, DetectedLine]], closer: Sequence[Detect
         )
         covered = 0.0
         for index in near:
-            shared = _common(line.quad, kept[index].quad)
+            shared = overlap(line.quad, kept[index].quad)
             if shared > SAME_PLACE * min(own, areas[index]):
                 covered = own
                 break
@@ -197,7 +196,7 @@ def combined(base: Sequence[DetectedLine], other: Sequence[DetectedLine]) -> lis
         inside = [
             index
             for index, piece in enumerate(other)
-            if _common(line.quad, piece.quad) > INSIDE * area(piece.quad) and area(piece.quad) < area(line.quad)
+            if overlap(line.quad, piece.quad) > INSIDE * area(piece.quad) and area(piece.quad) < area(line.quad)
         ]
         if _are_cells(line, [other[index] for index in inside]):
             used.update(inside)
@@ -206,7 +205,7 @@ def combined(base: Sequence[DetectedLine], other: Sequence[DetectedLine]) -> lis
     lines += [other[index] for index in sorted(used)]
     for index, line in enumerate(other):
         if index not in used and all(
-            _common(line.quad, kept.quad) <= SAME_PLACE * min(area(line.quad), area(kept.quad)) for kept in lines
+            overlap(line.quad, kept.quad) <= SAME_PLACE * min(area(line.quad), area(kept.quad)) for kept in lines
         ):
             lines.append(line)
     return lines
@@ -273,8 +272,3 @@ def _holds(box: Box, points: npt.NDArray[np.floating]) -> bool:
     x0, y0, x1, y1 = box
     within = (points[:, 0] >= x0) & (points[:, 0] < x1) & (points[:, 1] >= y0) & (points[:, 1] < y1)
     return bool(within.any())
-
-
-def _common(first: Quad, second: Quad) -> float:
-    """Area that two lines share, in square pixels."""
-    return float(cv2.intersectConvexConvex(first, second)[0])

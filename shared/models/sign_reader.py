@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from typing import Final
 
 import numpy as np
@@ -288,16 +287,6 @@ class SignReader:
             picture=picture,
         )
         return Look(recognition, script, picture=picture)
-
-
-def picture_scripts() -> ScriptClassifier | None:
-    """The classifier that ships with this version; None in a build without its data, which goes by what was read.
-
-    Raises:
-        PackError: the data is damaged or of another version.
-    """
-    data = resources.files("shared.models").joinpath("data/script.onnx")
-    return ScriptClassifier.builtin() if data.is_file() else None
 
 
 def grown(quad: Quad, margin: float) -> Quad:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glasses.regions import outer_quad, overlap
+from glasses.regions import outer_quad
 from shared.geometry import Quad, area
+from shared.layout import overlap
 
 
 def _box(x: float, y: float, width: float, height: float, degrees: float = 0) -> Quad:
