@@ -229,7 +229,6 @@ class PhoneDaemon:
             cloud=self._cloud_state(),
             cloud_use=self._settings.cloud_use,
             consent=False,
-            frames_allowed=self._settings.cloud_frames,
             ledger_writable=True,
             budget_left_bytes=0,
             battery_percent=battery.percent,

@@ -16,6 +16,7 @@ from phone.battery import Battery
 from phone.cache import TranslationCache, cache_key, engine_names
 from phone.cascade.policy import Recogniser, Trouble
 from phone.cascade.privacy import find_private
+from phone.evidence import line_evidence
 from phone.readings import NO_MEANING, NO_TRANSLATION, LocalLine, LocalReading, Meaning
 from phone.settings import RecogniserChoice
 from phone.strips import open_frame, open_strip, strip_of
@@ -288,6 +289,7 @@ class LocalReader:
                             height_px=cut.height_px,
                             detection=cut.detection,
                             agreement=agreement,
+                            crop=cut.crop,
                         )
                     )
         # The glasses grouped the lines they saw; cells that were one line to them are texts of their own.
@@ -320,23 +322,37 @@ class LocalReader:
         height_px: float,
         detection: float,
         agreement: float | None = None,
+        crop: ImageBgr | None = None,
     ) -> LocalLine:
         """What one look at a line is worth; None where the line was too small to be looked at."""
-        if look is None:
-            return LocalLine("", quad, 0.0, 1.0, detection, Trouble.TOO_SMALL)
-        recognition = look.recognition
-        text = recognition.text.strip()
-        if not text:
-            return LocalLine("", quad, 0.0, 1.0, detection, Trouble.NO_TEXT)
-        right = self._calibration.line(
-            reader.recogniser.pack.name, LineSignals.of(recognition, height_px=height_px, agreement=agreement)
+        signals = (
+            None
+            if look is None or not look.recognition.text.strip()
+            else LineSignals.of(look.recognition, height_px=height_px, agreement=agreement)
         )
-        trouble = None
+        if look is None or signals is None:
+            trouble = Trouble.TOO_SMALL if look is None else Trouble.NO_TEXT
+            seen = line_evidence(
+                None, None, height_px=height_px, detection=detection, right=0.0, crop=crop, withheld=True
+            )
+            return LocalLine("", quad, 0.0, 1.0, detection, trouble, evidence=seen)
+        right = self._calibration.line(reader.recogniser.pack.name, signals)
+        reason = None
         if not look.script.readable:
-            trouble = Trouble.SCRIPT
-        elif recognition.confidence < FLOOR_MEAN:
-            trouble = Trouble.LOW_CONFIDENCE
-        return LocalLine(text, quad, right, look.script.probability, detection, trouble)
+            reason = Trouble.SCRIPT
+        elif look.recognition.confidence < FLOOR_MEAN:
+            reason = Trouble.LOW_CONFIDENCE
+        seen = line_evidence(
+            look,
+            signals,
+            height_px=height_px,
+            detection=detection,
+            right=right,
+            crop=crop,
+            withheld=reason is not None,
+        )
+        text = look.recognition.text.strip()
+        return LocalLine(text, quad, right, look.script.probability, detection, reason, evidence=seen)
 
     def _translate(self, lines: Sequence[LocalLine], *, whole_frame: bool) -> tuple[Meaning, str | None]:
         """The meaning of the lines shown, from memory where it is known, and the key it is remembered under."""
@@ -428,6 +444,10 @@ def to_meaning(translation: SignTranslation, calibration: Calibration) -> Meanin
         confidence=confidence,
         pack_name=translation.pack_name,
         pack_version=translation.pack_version,
+        phrase_score=signals.phrase_score,
+        mean_log_probability=signals.mean_log_probability,
+        minimum_log_probability=signals.minimum_log_probability,
+        quality=signals.quality,
     )
 
 

@@ -11,6 +11,7 @@ from phone.cascade.privacy import find_private
 from phone.ledger import Sign
 from shared.geometry import Quad
 from shared.messages.wayword.v1 import types_pb2
+from shared.models.sign_evidence import LineEvidence, SignEvidence
 from shared.models.sign_translation import NoTranslation, TranslationEngine
 
 ENGINES: Final[Mapping[TranslationEngine, types_pb2.Engine.ValueType]] = {
@@ -50,6 +51,7 @@ class LocalLine:
         detection: the detector's confidence, 0..1.
         trouble: why the line is withheld from the wearer; None when it is shown.
         sign: lines with the same number belong together.
+        evidence: what the reading was seen to be like; None where it was not looked at.
     """
 
     text: str
@@ -59,6 +61,7 @@ class LocalLine:
     detection: float
     trouble: Trouble | None
     sign: int = 0
+    evidence: LineEvidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,10 @@ class Meaning:
         pack_name: translation pack or "phrasebook"; empty for COPY and NONE.
         pack_version: of the pack.
         from_cloud: whether the cloud translated this text on an earlier day.
+        phrase_score: the worst of the phrasebook's matches, 0..1; None without any.
+        mean_log_probability: of the translator's tokens; None without a translator.
+        minimum_log_probability: of the least sure of them; None without a translator.
+        quality: estimated P(acceptable) of what the translator said; None without one.
     """
 
     translation: str
@@ -86,6 +93,10 @@ class Meaning:
     pack_name: str
     pack_version: str
     from_cloud: bool = False
+    phrase_score: float | None = None
+    mean_log_probability: float | None = None
+    minimum_log_probability: float | None = None
+    quality: float | None = None
 
 
 NO_MEANING: Final = Meaning("", TranslationEngine.NONE, NoTranslation.NO_TEXT, None, 1.0, 0.0, "", "")
@@ -147,6 +158,28 @@ class LocalReading:
     def private_text(self) -> str:
         """Everything read, withheld lines too: what looks private there is just as private."""
         return "\n".join(line.text for line in self.lines)
+
+    @property
+    def evidence(self) -> SignEvidence | None:
+        """What the metamodel looks at; None where no line was looked at."""
+        lines = tuple(line.evidence for line in self.lines if line.evidence is not None)
+        if not lines:
+            return None
+        meaning = self.meaning
+        return SignEvidence(
+            recogniser=self.recognition_pack[0],
+            lines=lines,
+            source=meaning.source,
+            language=meaning.language,
+            engine=meaning.engine.value,
+            complete=meaning.engine is not TranslationEngine.NONE and meaning.reason is None,
+            translation=meaning.confidence,
+            phrase_score=meaning.phrase_score,
+            mean_log_probability=meaning.mean_log_probability,
+            minimum_log_probability=meaning.minimum_log_probability,
+            quality=meaning.quality,
+            from_cloud=meaning.from_cloud,
+        )
 
 
 def to_message(reading: LocalReading, state: types_pb2.ReadingState.ValueType) -> types_pb2.Reading:

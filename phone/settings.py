@@ -44,7 +44,6 @@ class PhoneSettings(TierSettings):
         cloud_certificate_authority: PEM file that signs the cloud's certificate; None for the system's.
         cloud_deadline_s: longest wait for the cloud, its retry included.
         cloud_calls: calls to the cloud under way at once.
-        cloud_frames: whether a whole frame may leave when no line could be cut out of it.
         daily_budget_bytes: bytes that may leave in one day (UTC).
         database: the SQLite file with ledger and translations; None for the user's own.
         ledger_text: whether the ledger also keeps what the signs said.
@@ -74,7 +73,6 @@ class PhoneSettings(TierSettings):
     cloud_certificate_authority: Path | None = None
     cloud_deadline_s: Annotated[float, Field(gt=0, le=60)] = 3.0
     cloud_calls: Annotated[int, Field(ge=1, le=64)] = 4
-    cloud_frames: bool = False
     daily_budget_bytes: Annotated[int, Field(ge=0)] = 20_000_000
     database: Path | None = None
     ledger_text: bool = False

@@ -13,117 +13,12 @@ globals: the daemon and the simulator run the very same function.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-from phone.cascade.privacy import CloudUse, PrivateKind
+from phone.cascade.decision import Action, Decision, Rule
+from phone.cascade.inputs import CloudState, Conditions, Recogniser, Signals, Trouble
+from phone.cascade.privacy import CloudUse
 
-
-class Trouble(StrEnum):
-    """Why the phone has no text, or no translation."""
-
-    NO_TEXT = "no text"
-    TOO_SMALL = "too small"
-    SCRIPT = "script"
-    LOW_CONFIDENCE = "low confidence"
-    DIRECTION = "direction"
-    LANGUAGE_UNKNOWN = "language unknown"
-
-
-class Recogniser(StrEnum):
-    """Which recogniser the phone used: what the cloud can add depends on it."""
-
-    TINY = "tiny"
-    SMALL = "small"
-
-
-class CloudState(StrEnum):
-    """What is known of the cloud before it is asked."""
-
-    READY = "ready"
-    """Not known to be down; a call may be tried."""
-    DOWN = "down"
-    """The circuit breaker is open: it failed several times in a row a moment ago."""
-    BUSY = "busy"
-    """As many calls as allowed are under way."""
-    NOT_CONFIGURED = "not configured"
-
-
-class Rule(StrEnum):
-    """Which rule decided, for the ledger and for statistics."""
-
-    NEVER = "never"
-    CONSENT = "consent"
-    PRIVATE = "private"
-    FRAME = "frame"
-    NO_LEDGER = "no ledger"
-    NO_CLOUD = "no cloud"
-    CLOUD_DOWN = "cloud down"
-    CLOUD_BUSY = "cloud busy"
-    DIRECTION = "direction"
-    BUDGET = "budget"
-    LATE = "late"
-    BATTERY = "battery"
-    SURE = "sure"
-    HOPELESS = "hopeless"
-    UNSURE = "unsure"
-
-
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """What the phone knows about one sign. Probabilities are calibrated, 0..1.
-
-    Attributes:
-        recognition: P(the text is right); 0 when nothing was read.
-        script: P(the recogniser knows the script that is on the sign).
-        language: P(the language is right); 1 where no language is needed (a number, a price).
-        translation: P(the translation is right, given the text); 0 when there is none.
-        trouble: why there is no text or no translation; None when there are both.
-        recogniser: which recogniser read it.
-        private: what private thing the text looks like.
-        request_bytes: size of the call that would go out.
-        whole_frame: whether the call would carry a frame rather than cut strips.
-        direction_refused: whether the cloud said a while ago that it cannot serve the direction.
-    """
-
-    recognition: float
-    script: float
-    language: float
-    translation: float
-    trouble: Trouble | None
-    recogniser: Recogniser
-    private: PrivateKind | None
-    request_bytes: int
-    whole_frame: bool = False
-    direction_refused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """The world around the decision.
-
-    Attributes:
-        cloud: what is known of the cloud.
-        cloud_use: the wearer's privacy switch.
-        consent: whether the wearer's consent is in force; matters under `CloudUse.ASK`.
-        frames_allowed: whether the wearer lets whole frames leave.
-        ledger_writable: whether the decision can be recorded; nothing leaves unrecorded.
-        budget_left_bytes: what may still leave today.
-        battery_percent: 0..100; None when unknown, taken as full.
-        charging: whether the phone is plugged in.
-        expected_seconds: predicted time from the call to its answer.
-        life_left_seconds: how long an answer is still worth showing.
-    """
-
-    cloud: CloudState
-    cloud_use: CloudUse
-    consent: bool
-    frames_allowed: bool
-    ledger_writable: bool
-    budget_left_bytes: int
-    battery_percent: int | None
-    charging: bool
-    expected_seconds: float
-    life_left_seconds: float
+__all__ = ["CloudState", "Conditions", "Decision", "Policy", "Recogniser", "Rule", "Signals", "Trouble", "decide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,40 +59,23 @@ class Policy:
             raise ValueError("the cloud must help most with the reading, and least with the language")
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The cascade's verdict.
-
-    Attributes:
-        escalate: whether the cloud is asked.
-        rule: which rule decided.
-        reason: one line that the wearer understands.
-        gain: expected gain; 0 where a rule forbade the call before it was worked out.
-        price: price of asking.
-    """
-
-    escalate: bool
-    rule: Rule
-    reason: str
-    gain: float
-    price: float
-
-
 def decide(signals: Signals, conditions: Conditions, policy: Policy) -> Decision:
     """Keep the phone's reading or ask the cloud."""
     forbidden = _wearer_forbids(signals, conditions) or _cloud_cannot(signals, conditions, policy)
     if forbidden is not None:
         rule, reason = forbidden
-        return Decision(False, rule, reason, 0.0, 0.0)
+        return Decision(Action.KEEP, rule, reason, 0.0, 0.0)
     gain = expected_gain(signals, policy)
     price = price_of_asking(signals, conditions, policy)
     numbers = f"expected gain {gain:.3f}, price {price:.3f}"
     if gain > price:
-        return Decision(True, Rule.UNSURE, f"{_doubt(signals)}; {numbers}", gain, price)
+        return Decision(Action.ESCALATE, Rule.UNSURE, f"{_doubt(signals)}; {numbers}", gain, price)
     right = signals.recognition * signals.script * signals.language * signals.translation
     if right >= 0.5:
-        return Decision(False, Rule.SURE, f"sure enough: {min(right, 0.99):.0%} right; {numbers}", gain, price)
-    return Decision(False, Rule.HOPELESS, f"the cloud would hardly help: {_doubt(signals)}; {numbers}", gain, price)
+        return Decision(Action.KEEP, Rule.SURE, f"sure enough: {min(right, 0.99):.0%} right; {numbers}", gain, price)
+    return Decision(
+        Action.KEEP, Rule.HOPELESS, f"the cloud would hardly help: {_doubt(signals)}; {numbers}", gain, price
+    )
 
 
 def expected_gain(signals: Signals, policy: Policy) -> float:
@@ -242,8 +120,8 @@ def _wearer_forbids(signals: Signals, conditions: Conditions) -> tuple[Rule, str
         return Rule.CONSENT, "the wearer's consent is asked for and not given"
     if signals.private is not None:
         return Rule.PRIVATE, f"private: the text looks like {signals.private}"
-    if signals.whole_frame and not conditions.frames_allowed:
-        return Rule.FRAME, "whole frames stay on the phone, and no line could be cut out of this one"
+    if signals.whole_frame:
+        return Rule.FRAME, "whole frames never leave the phone, and no line could be cut out of this one"
     if not conditions.ledger_writable:
         return Rule.NO_LEDGER, "the ledger cannot be written, and nothing leaves unrecorded"
     return None

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from phone import cli
+from phone.cascade.decision import Action
 from phone.cascade.policy import Decision, Recogniser, Rule, Signals
 from phone.database import Database
 from phone.languages import OfflineDirection, check
@@ -196,10 +197,12 @@ def _fill(path: Path) -> None:
     ledger = Ledger(database, clock=SystemClock())
     signals = Signals(0.4, 1.0, 0.9, 0.8, None, Recogniser.TINY, None, 5_000)
     ledger.record(
-        Sign(1, 1, "copy", "", "en", "24"), signals, Decision(False, Rule.SURE, "sure enough: 99% right", 0, 0.03)
+        Sign(1, 1, "copy", "", "en", "24"), signals, Decision(Action.KEEP, Rule.SURE, "sure enough: 99% right", 0, 0.03)
     )
     row = ledger.record(
-        Sign(1, 2, "translator", "pt", "en", "Saída"), signals, Decision(True, Rule.UNSURE, "unsure", 0.3, 0.03)
+        Sign(1, 2, "translator", "pt", "en", "Saída"),
+        signals,
+        Decision(Action.ESCALATE, Rule.UNSURE, "unsure", 0.3, 0.03),
     )
     ledger.close_call(row, Outcome.REFINED, bytes_out=5_000, cloud_ms=200)
     database.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from phone.cache import TranslationCache, cache_key
+from phone.cascade.decision import Action
 from phone.cascade.policy import Decision, Recogniser, Rule, Signals
 from phone.database import MIGRATIONS, Database
 from phone.ledger import Consent, Ledger, Outcome, Sign
@@ -17,8 +18,8 @@ from shared.errors import StorageError
 from shared.models.sign_translation import NoTranslation, TranslationEngine
 
 SIGNALS = Signals(0.4, 1.0, 0.9, 0.8, None, Recogniser.TINY, None, 5_000)
-KEEP = Decision(False, Rule.SURE, "sure enough", 0.01, 0.03)
-ESCALATE = Decision(True, Rule.UNSURE, "unsure of the text (40%)", 0.3, 0.03)
+KEEP = Decision(Action.KEEP, Rule.SURE, "sure enough", 0.01, 0.03)
+ESCALATE = Decision(Action.ESCALATE, Rule.UNSURE, "unsure of the text (40%)", 0.3, 0.03)
 SIGN = Sign(7, 3, "translator", "pt", "en", "Saída")
 MEANING = Meaning("Exit", TranslationEngine.PHRASEBOOK, None, "pt", 1.0, 0.97, "phrasebook", "")
 
