@@ -8,16 +8,17 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from phone.cascade.privacy import CloudUse
+from phone.ledger_cli import add_ledger_parser, run_ledger
 from phone.packs_cli import add_packs_parser, run_packs
 from phone.pairing_cli import COMMANDS as PAIRING_COMMANDS
 from phone.pairing_cli import add_pairing_parsers, run_pairing
 from phone.phrases_cli import add_phrases_parser, run_phrases
-from phone.settings import PhoneSettings, RecogniserChoice
+from phone.settings import PhoneSettings, PolicyChoice, RecogniserChoice
 from shared import cli
 from shared.clock import SystemClock
 from shared.errors import DirectionUnsupported, UsageError
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 PROGRAM: Final = "wayword-phone"
 _FROM_COMMAND_LINE: Final = (
     "cloud",
+    "cloud_use",
+    "policy",
+    "hedging",
+    "keep_names",
+    "metered",
     "database",
     "target",
     "trip_languages",
@@ -67,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
         case command if command in PAIRING_COMMANDS:
             return run_pairing(options)
         case "ledger":
-            return _ledger(options)
+            return run_ledger(options, _settings(options).database_path(), clock=SystemClock())
         case "consent":
             return _consent(options)
         case "translate":
@@ -89,6 +95,34 @@ def _parser() -> argparse.ArgumentParser:
     cloud = run.add_mutually_exclusive_group()
     cloud.add_argument("--cloud", metavar="HOST:PORT", help="ask this cloud when unsure")
     cloud.add_argument("--no-cloud", action="store_true", help="ask no cloud, whatever the other settings say")
+    run.add_argument(
+        "--cloud-use",
+        choices=[use.value for use in CloudUse],
+        help='the privacy switch: "ask" while "wayword-phone consent" lasts (default: allow)',
+    )
+    run.add_argument(
+        "--keep-names",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether signs that look like somebody's name stay on the phone (default: no)",
+    )
+    run.add_argument(
+        "--policy",
+        choices=[policy.value for policy in PolicyChoice],
+        help="who decides whether the cloud is asked (default: cascade); the others are for experiments",
+    )
+    run.add_argument(
+        "--hedging",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether a slow cloud may be asked a second time, for one call in ten at most (default: yes)",
+    )
+    run.add_argument(
+        "--metered",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether bytes cost money (default: ask the machine)",
+    )
     run.add_argument("--target", metavar="LANGUAGE", help="your language, to translate into (default: en)")
     run.add_argument(
         "--trip",
@@ -108,10 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     add_pairing_parsers(commands)
     add_packs_parser(commands)
     add_phrases_parser(commands)
-    ledger = commands.add_parser("ledger", help="show what left the phone, when, why, and how many bytes")
-    ledger.add_argument("--limit", type=int, default=50, metavar="N", help="newest decisions to show (default: 50)")
-    ledger.add_argument("--json", action="store_true", help="one JSON object a line")
-    _add_settings(ledger)
+    _add_settings(add_ledger_parser(commands))
     consent = commands.add_parser("consent", help='allow the cloud for a while, under the privacy switch "ask"')
     consent.add_argument("--minutes", type=float, default=60.0, metavar="N", help="for how long (default: 60)")
     consent.add_argument("--withdraw", action="store_true", help="end the consent now")
@@ -189,36 +220,6 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{PROGRAM}: {line}", file=sys.stderr, flush=True)
 
     return asyncio.run(serve(settings, clock=SystemClock(), say=say))
-
-
-def _ledger(options: argparse.Namespace) -> int:
-    from phone.database import Database
-    from phone.ledger import Ledger
-
-    if options.limit < 1:
-        raise UsageError("--limit must be at least 1")
-    path = _settings(options).database_path()
-    if not path.exists():
-        print(f"nothing is recorded: there is no {path}", file=sys.stderr)
-        return 0
-    database = Database(path, read_only=True)
-    try:
-        ledger = Ledger(database, clock=SystemClock())
-        entries = ledger.entries(limit=options.limit)
-        today = ledger.bytes_today()
-    finally:
-        database.close()
-    if options.json:
-        for entry in entries:
-            print(json.dumps(asdict(entry), ensure_ascii=False))
-        return 0
-    for entry in reversed(entries):
-        when = datetime.fromtimestamp(entry.wall_time, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        left = f"{entry.bytes_out:>7} B left" if entry.escalate else "   stayed here"
-        result = f" -> {entry.outcome.value}" if entry.escalate else ""
-        print(f"{when}  frame {entry.frame_id} sign {entry.region_id}  {left}  {entry.reason}{result}")
-    print(f"{len(entries)} decisions shown; {today} bytes left the phone today (UTC)")
-    return 0
 
 
 def _consent(options: argparse.Namespace) -> int:

@@ -1,64 +1,36 @@
-"""The phone's gRPC client of the cloud: deadlines, one retry, a circuit breaker, and typed errors.
+"""The phone's client of the cloud: deadlines, a second attempt, a circuit breaker, and a check of every answer.
 
-A call never waits for a cloud that is not there: unless the channel is connected, or connects at once, the call fails
-and nothing has left the phone. The channel goes on reconnecting by itself.
+A call is at most two attempts with one idempotency key, which the cloud answers once: a retry when the first attempt
+could not be made or broke, or a hedge when it is slow. How a call travels is the transport's business
+(`phone.cloud_channel`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
-import grpc
-import grpc.aio
-
+from phone.cloud_channel import CallRefused, CloudTransport
+from phone.hedging import Guess, HedgeBudget, Latencies
 from shared.clock import Clock
-from shared.errors import CloudDeadline, CloudError, CloudRefused, CloudUnavailable, StorageError, UsageError
+from shared.errors import CloudDeadline, CloudError, CloudRefused, CloudUnavailable
 from shared.limits import (
     MAX_COORDINATE,
     MAX_OBJECT_BYTES,
     MAX_READING_LINES,
-    MAX_RPC_BYTES,
     MAX_STRIP_LINES,
     MAX_TEXT_CHARACTERS,
 )
-from shared.messages.wayword.v1 import cloud_pb2, cloud_pb2_grpc, types_pb2
+from shared.messages.wayword.v1 import cloud_pb2, types_pb2
 
-_OPTIONS: Final = (
-    ("grpc.max_send_message_length", MAX_RPC_BYTES),
-    ("grpc.max_receive_message_length", MAX_RPC_BYTES),
-    # A cloud that comes back is found within two seconds instead of gRPC's two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    # Pings only while a call is under way: a silent phone keeps its radio off. The timeout also becomes
-    # TCP_USER_TIMEOUT, so a connection that a change of network left behind is noticed.
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 0),
-    # The policy below is the only one that retries: it knows the breaker and counts the bytes.
-    ("grpc.enable_retries", 0),
-)
-_OF_THIS_CALL: Final = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED})
-"""Refusals of this one call: the cloud is well, and the breaker must not open."""
-_UNWELL: Final = frozenset(
-    {
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.UNKNOWN,
-        grpc.StatusCode.ABORTED,
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.DATA_LOSS,
-    }
-)
+__all__ = ["MAX_ATTEMPTS", "Breaker", "CallCost", "CallPolicy", "CallRefused", "CloudClient", "GarbledAnswer"]
+
 MAX_READING_BYTES: Final = MAX_OBJECT_BYTES // 2
 """Largest answer taken: it goes on to the glasses in one object, with others."""
-_SMOOTHING: Final = 0.3
-"""Weight of the newest call in the predicted duration (exponential moving average)."""
+MAX_ATTEMPTS: Final = 2
+"""Times that one call's bytes may leave the phone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +38,30 @@ class CallPolicy:
     """How hard the client tries. Times in seconds.
 
     Attributes:
-        deadline: of one call, its retry included.
+        deadline: of one call, its second attempt included.
         backoff: before the retry.
-        first_guess: predicted duration of a call before any was made.
+        first_guess: what half of the calls are taken to stay within before any was made.
+        first_late: what nine in ten are.
         failures_to_open: failures in a row that open the breaker.
         pause: how long the open breaker lets nothing through; then one call tries.
+        hedge_share: share of the calls that may be hedged, 0..1; 0 for none.
+        hedge_quantile: a call that takes longer than this share of the others is hedged.
+        hedge_floor: no call is hedged sooner: below it a second round trip wins nothing.
     """
 
     deadline: float = 3.0
     backoff: float = 0.1
     first_guess: float = 0.5
+    first_late: float = 1.5
     failures_to_open: int = 3
     pause: float = 5.0
+    hedge_share: float = 0.1
+    hedge_quantile: float = 0.95
+    hedge_floor: float = 0.2
 
 
-class CallRefused(CloudRefused):
-    """A refusal with its gRPC status code."""
-
-    def __init__(self, message: str, status: grpc.StatusCode) -> None:
-        super().__init__(message)
-        self.status = status
+class GarbledAnswer(CloudRefused):
+    """The cloud's answer breaks the contract: another call's, larger than any sign, or with impossible numbers."""
 
 
 class Breaker:
@@ -137,50 +113,45 @@ class CallCost:
     """Filled in while a call runs, so that a failed call is accounted for too.
 
     Attributes:
-        bytes_out: request bytes handed to a connected channel, repeats included.
+        on_traffic: called with (bytes out, bytes in) whenever bytes pass; None for nobody.
+        bytes_out: request bytes handed to a connected channel, the second attempt included.
+        bytes_in: bytes of the answers that were taken.
+        attempts: times the request was handed over.
+        hedged: whether the second attempt went out because the first was slow.
         seconds: from the call to its answer or failure.
     """
 
+    on_traffic: Callable[[int, int], None] | None = field(default=None, repr=False)
     bytes_out: int = 0
+    bytes_in: int = 0
+    attempts: int = 0
+    hedged: bool = False
     seconds: float = 0.0
+
+    def passed(self, *, out: int = 0, in_: int = 0) -> None:
+        """Bytes left or arrived."""
+        self.bytes_out += out
+        self.bytes_in += in_
+        if self.on_traffic is not None:
+            self.on_traffic(out, in_)
 
 
 class CloudClient:
-    """Calls `wayword.v1.Reader`. Make it inside a running event loop.
+    """Asks the cloud to read strips.
 
     Args:
-        address: "HOST:PORT".
+        transport: carries the calls; the client closes it.
         clock: measures calls and waits.
         policy: how hard to try.
-        tls: whether the channel is encrypted; None: unless the host is this machine.
-        certificate_authority: PEM file that signs the cloud's certificate; None for the system's.
-
-    Raises:
-        UsageError: the address is malformed.
-        StorageError: the PEM file cannot be read.
     """
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        clock: Clock,
-        policy: CallPolicy | None = None,
-        tls: bool | None = None,
-        certificate_authority: Path | None = None,
-    ) -> None:
-        host = check_address(address)
+    def __init__(self, transport: CloudTransport, *, clock: Clock, policy: CallPolicy | None = None) -> None:
+        self._transport = transport
         self._clock = clock
         self._policy = policy or CallPolicy()
         self._breaker = Breaker(clock=clock, failures_to_open=self._policy.failures_to_open, pause=self._policy.pause)
-        self._expected_seconds = self._policy.first_guess
-        if tls if tls is not None else not is_loopback(host):
-            credentials = grpc.ssl_channel_credentials(_read(certificate_authority))
-            self._channel = grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
-        else:
-            # Only loopback and networks the wearer vouches for come here: a web proxy has no part in it.
-            self._channel = grpc.aio.insecure_channel(address, options=(*_OPTIONS, ("grpc.enable_http_proxy", 0)))
-        self._stub = cloud_pb2_grpc.ReaderStub(self._channel)
+        self._latencies = Latencies(clock=clock, guess=Guess(self._policy.first_guess, self._policy.first_late))
+        self._hedges = HedgeBudget(share=self._policy.hedge_share)
 
     @property
     def available(self) -> bool:
@@ -189,34 +160,44 @@ class CloudClient:
 
     @property
     def expected_seconds(self) -> float:
-        """Predicted duration of the next call, from the last ones."""
-        return self._expected_seconds
+        """Half of the calls are answered within this, judging by the last ones."""
+        return self._latencies.quantile(0.5)
+
+    @property
+    def late_seconds(self) -> float:
+        """Nine calls in ten are answered within this, judging by the last ones."""
+        return self._latencies.quantile(0.9)
 
     async def read_strip(
-        self, request: cloud_pb2.ReadStripRequest, *, deadline: float, cost: CallCost
+        self, request: cloud_pb2.ReadStripRequest, *, deadline: float, cost: CallCost, hedge: bool = True
     ) -> types_pb2.Reading:
         """Ask the cloud to read a strip.
 
         Args:
-            request: with its idempotency key, which the retry repeats.
+            request: with its idempotency key, which the second attempt repeats.
             deadline: on the clock; the policy's own deadline applies as well.
             cost: filled in, whatever happens.
+            hedge: whether a second attempt may go out when the first is slow.
 
         Raises:
             CloudUnavailable: not connected, or the cloud is unwell.
             CloudDeadline: no answer in time.
-            CloudRefused: the cloud refuses, or its answer breaks the contract.
+            CloudRefused: the cloud refuses (`CallRefused`), or its answer breaks the contract (`GarbledAnswer`).
         """
         start = self._clock.monotonic()
         deadline = min(deadline, start + self._policy.deadline)
         self._breaker.begin()
+        self._hedges.earn()
         try:
-            reading = await self._try_twice(request, deadline, cost)
+            reading = await self._ask(request, deadline, cost, hedge=hedge)
         except CloudError as error:
-            if isinstance(error, CallRefused) and error.status in _OF_THIS_CALL:
+            if isinstance(error, CallRefused) and error.refusal.of_this_call:
                 self._breaker.succeeded()
             else:
                 self._breaker.failed()
+            # What never left says nothing of how long an answer takes, and a refusal is one.
+            if cost.attempts and not isinstance(error, CloudRefused):
+                self._latencies.add(self._policy.deadline)
             raise
         except BaseException:
             self._breaker.abandoned()
@@ -224,99 +205,99 @@ class CloudClient:
         finally:
             cost.seconds = self._clock.monotonic() - start
         self._breaker.succeeded()
-        self._expected_seconds += _SMOOTHING * (cost.seconds - self._expected_seconds)
+        self._latencies.add(cost.seconds)
         return reading
 
     async def close(self) -> None:
-        """Close the channel; calls under way are cancelled."""
-        await self._channel.close()
+        """Close the transport; calls under way are cancelled."""
+        await self._transport.close()
 
-    async def _try_twice(
-        self, request: cloud_pb2.ReadStripRequest, deadline: float, cost: CallCost
+    async def _ask(
+        self, request: cloud_pb2.ReadStripRequest, deadline: float, cost: CallCost, *, hedge: bool
     ) -> types_pb2.Reading:
+        """The first good answer, or the first refusal, of one attempt or two."""
+        attempts: list[asyncio.Task[types_pb2.Reading]] = []
+
+        def begin() -> None:
+            name = f"wayword-cloud-attempt-{len(attempts) + 1}"
+            attempts.append(asyncio.create_task(self._attempt(request, deadline, cost), name=name))
+
+        begin()
+        patience = self._patience() if hedge else None
         try:
-            return await self._attempt(request, deadline, cost)
-        except CloudUnavailable:
-            if self._clock.monotonic() + self._policy.backoff >= deadline:
-                raise
-        await self._clock.sleep(self._policy.backoff)
-        return await self._attempt(request, deadline, cost)
+            while True:
+                running = [attempt for attempt in attempts if not attempt.done()]
+                await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                for attempt in attempts:  # in the order they were made, so that two answers at once are no draw
+                    if attempt.done() and attempt.exception() is None:
+                        return attempt.result()
+                failed = [attempt for attempt in attempts if attempt.done()]
+                for attempt in failed:
+                    if isinstance(attempt.exception(), CallRefused):
+                        return attempt.result()  # the cloud has made up its mind; raises
+                if not failed:
+                    # An attempt that still connects is not helped by another on the same way.
+                    if cost.attempts:
+                        patience = None
+                        if self._may_hedge(deadline):
+                            cost.hedged = True
+                            begin()
+                elif len(failed) == len(attempts):
+                    if len(attempts) == MAX_ATTEMPTS or not self._may_retry(failed[-1], deadline):
+                        return failed[-1].result()  # raises
+                    patience = None
+                    await self._clock.sleep(self._policy.backoff)
+                    begin()
+        finally:
+            for attempt in attempts:
+                attempt.cancel()
+            # Their failures are heard here; `_attempt` ends at once when it is cancelled.
+            await asyncio.gather(*attempts, return_exceptions=True)
+
+    def _patience(self) -> float | None:
+        """Seconds after which a call counts as slow; None where no call is hedged."""
+        if self._policy.hedge_share <= 0:
+            return None
+        return max(self._latencies.quantile(self._policy.hedge_quantile), self._policy.hedge_floor)
+
+    def _may_hedge(self, deadline: float) -> bool:
+        """Whether a second attempt has the time to win, and is within the share."""
+        return deadline - self._clock.monotonic() > self.expected_seconds and self._hedges.take()
+
+    def _may_retry(self, failed: asyncio.Task[types_pb2.Reading], deadline: float) -> bool:
+        in_time = self._clock.monotonic() + self._policy.backoff < deadline
+        return in_time and isinstance(failed.exception(), CloudUnavailable)
 
     async def _attempt(self, request: cloud_pb2.ReadStripRequest, deadline: float, cost: CallCost) -> types_pb2.Reading:
-        await self._connect(deadline)
+        await self._transport.connect(deadline)
         left = deadline - self._clock.monotonic()
         if left <= 0:
             raise CloudDeadline("no time was left to call the cloud")
-        cost.bytes_out += request.ByteSize()
+        cost.attempts += 1
+        cost.passed(out=request.ByteSize())
         try:
-            reply = await self._stub.ReadStrip(request, timeout=left)
-        except grpc.aio.AioRpcError as error:
-            raise _typed(error) from error
-        return _checked(reply, request)
-
-    async def _connect(self, deadline: float) -> None:
-        """Return once the channel is connected; fail as soon as it is known not to be."""
-        try:
-            async with asyncio.timeout(deadline - self._clock.monotonic()):
-                while (state := self._channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
-                    if state in {grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN}:
-                        raise CloudUnavailable("the cloud cannot be reached")
-                    await self._channel.wait_for_state_change(state)
+            # The transport keeps the deadline too; a call must end even with one that does not.
+            async with asyncio.timeout(left):
+                reply = await self._transport.read_strip(request, left)
         except TimeoutError:
-            raise CloudUnavailable("the cloud cannot be reached in time") from None
-
-
-def check_address(address: str) -> str:
-    """The host of "HOST:PORT" or "[IPV6]:PORT".
-
-    Raises:
-        UsageError: it is neither.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise UsageError(f"{address!r} is no cloud address", hint="give HOST:PORT, such as localhost:50051")
-    return host.strip("[]")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
-def _read(path: Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"cannot read the certificate {path}: {error.strerror}") from error
-
-
-def _typed(error: grpc.aio.AioRpcError) -> CloudError:
-    status = error.code()
-    details = (error.details() or status.name)[:200].replace("\n", " ")
-    if status is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return CloudDeadline("the cloud did not answer in time")
-    if status in _UNWELL:
-        return CloudUnavailable(f"the cloud failed: {details}")
-    return CallRefused(f"the cloud refused: {details}", status)
+            raise CloudDeadline("the cloud did not answer in time") from None
+        cost.passed(in_=reply.ByteSize())
+        return _checked(reply, request)
 
 
 def _checked(reply: cloud_pb2.ReadStripReply, request: cloud_pb2.ReadStripRequest) -> types_pb2.Reading:
     """The reading of a reply that keeps the contract and the caps."""
     reading = reply.reading
     if reply.idempotency_key != request.idempotency_key:
-        raise CloudRefused("the cloud answered another call")
+        raise GarbledAnswer("the cloud answered another call")
     lines = reading.lines
     longest = max(len(reading.text), len(reading.translation), *(len(line.text) for line in lines), 0)
     # A sign's text is at most its lines, each of the longest text.
     too_long = longest > MAX_TEXT_CHARACTERS * MAX_STRIP_LINES or len(lines) > MAX_READING_LINES
     if too_long or reading.ByteSize() > MAX_READING_BYTES:
-        raise CloudRefused("the cloud's answer is larger than any sign")
+        raise GarbledAnswer("the cloud's answer is larger than any sign")
     if any(len(line.quad.xy) != 8 or not all(abs(x) <= MAX_COORDINATE for x in line.quad.xy) for line in lines):
-        raise CloudRefused("the cloud's answer has a line without a place")
+        raise GarbledAnswer("the cloud's answer has a line without a place")
     if any(not 0.0 <= value <= 1.0 for _, value in reading.confidence.ListFields()):
-        raise CloudRefused("the cloud's answer has a confidence outside 0..1")
+        raise GarbledAnswer("the cloud's answer has a confidence outside 0..1")
     return reading

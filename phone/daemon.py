@@ -1,48 +1,67 @@
-"""The phone daemon: phase one, the cascade and phase two of every sign ("How a sign flows", steps 5 to 7)."""
+"""The phone daemon: phase one, the cascade and phase two of every sign ("How a sign flows", steps 7 to 9).
+
+The first answer never waits for the cascade: when the decision and its row in the ledger are not there within
+`FIRST_ANSWER_S` of the reading, the reading goes out as a provisional one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from functools import partial
 from typing import Final, Protocol
 
-import grpc
-
 from phone.battery import Battery
-from phone.cascade.policy import CloudState, Conditions, Decision, Policy, Recogniser, Signals, decide
-from phone.cloud import CallCost, CallRefused, CloudClient
+from phone.cascade.decision import CascadePolicy
+from phone.cascade.inputs import CloudState, Recogniser, Thermal
+from phone.cascade.policies import policy_named
+from phone.cloud import CloudClient
+from phone.deciding import Decider, Moment, Surroundings, Verdict
 from phone.inbox import Inbox, Job
-from phone.ledger import Consent, Ledger, Outcome
+from phone.ledger import Consent, Ledger
+from phone.network import UNKNOWN as UNKNOWN_NETWORK
+from phone.network import NetworkState
 from phone.outbox import Outbox
-from phone.readings import LocalReading, is_better, to_ledger_sign, to_message, to_signals
+from phone.readings import LocalReading, to_ledger_sign, to_message, to_signals
+from phone.refining import Escalation, Refiner, Remembers
+from phone.requests import request_for
 from phone.settings import PhoneSettings
+from phone.tasks import Tasks
+from phone.window import RadioWindow
 from shared.clock import Clock
-from shared.errors import CloudDeadline, CloudError, CloudRefused, InputError, StorageError, WaywordError
+from shared.errors import InputError, WaywordError
 from shared.events import EventLog
 from shared.link import Link
 from shared.messages.names import enum_name
-from shared.messages.wayword.v1 import cloud_pb2, types_pb2
+from shared.messages.wayword.v1 import types_pb2
+from shared.models.estimate import Estimate
+from shared.models.sign_evidence import SignEvidence
 
-DIRECTION_MEMORY_S: Final = 600.0
-"""How long the cloud's "I do not serve this direction" is believed."""
-MAX_DIRECTIONS: Final = 64
-"""Refused directions remembered."""
-SEND_TIME_S: Final = 0.3
-"""Kept of a strip's life for bringing the cloud's answer to the glasses."""
+FIRST_ANSWER_S: Final = 0.1
+"""How long a reading waits for its decision before it goes out as provisional; a decision takes a few milliseconds,
+most of them for the disk."""
+MAX_UNDECIDED: Final = 64
+"""Signs whose decision waits for the disk; above it a sign is kept without one."""
+_ANSWER_BYTES: Final = 256
+"""Least size assumed of the answer that will go to the glasses."""
+
+_request = request_for
 
 
-class StripReader(Protocol):
+class StripReader(Remembers, Protocol):
     """Phase one; `phone.reading.LocalReader` in production."""
 
     def read(self, strip: types_pb2.Strip, recogniser: Recogniser) -> LocalReading:
         """Read one strip; runs in the worker thread."""
         ...
 
-    def remember(self, reading: LocalReading, cloud: types_pb2.Reading) -> None:
-        """Keep what the cloud said of a text."""
+
+class Estimator(Protocol):
+    """Says how likely a reading is right; `shared.models.metamodel.Metamodel` in production."""
+
+    def estimate(self, evidence: SignEvidence) -> Estimate:
+        """What is likely of one sign; runs in the worker thread. Raises `WaywordError` where it cannot say."""
         ...
 
 
@@ -60,7 +79,11 @@ class PhoneDaemon:
         settings: everything else.
         clock: of every wait and deadline.
         events: the log.
-        policy: the cascade's constants.
+        policy: keeps or asks; None for the one that the settings name, without a certificate.
+        metamodel: what the policy goes by; None for none.
+        network: asked for every strip.
+        thermal: asked for every strip.
+        window: how long the radio stays awake; None for one that only this daemon tells.
     """
 
     def __init__(
@@ -76,19 +99,20 @@ class PhoneDaemon:
         settings: PhoneSettings,
         clock: Clock,
         events: EventLog,
-        policy: Policy | None = None,
+        policy: CascadePolicy | None = None,
+        metamodel: Estimator | None = None,
+        network: Callable[[], NetworkState] = lambda: UNKNOWN_NETWORK,
+        thermal: Callable[[], Thermal] = lambda: Thermal.UNKNOWN,
+        window: RadioWindow | None = None,
     ) -> None:
         self._link = link
         self._reader = reader
         self._choose_recogniser = choose_recogniser
-        self._cloud = cloud
-        self._ledger = ledger
-        self._consent = consent
-        self._battery = battery
-        self._settings = settings
+        self._surroundings = Surroundings(battery, network, thermal, window or RadioWindow(clock))
+        self._metamodel = metamodel
+        self._privacy = settings.privacy()
         self._clock = clock
         self._events = events
-        self._policy = policy or Policy()
         self._outbox = Outbox(link, clock=clock, events=events)
         self._inbox = Inbox(
             clock=clock,
@@ -97,9 +121,32 @@ class PhoneDaemon:
             max_waiting=settings.waiting_strips,
             max_remembered=settings.remembered_strips,
         )
-        self._refinements: set[asyncio.Task[None]] = set()
-        self._refinement_failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._refused_directions: dict[tuple[str, str], float] = {}
+        self._deciding = Tasks()
+        self._calling = Tasks()
+        self._decider = Decider(
+            policy=policy or policy_named(settings.policy.value),
+            surroundings=self._surroundings,
+            cloud=cloud,
+            ledger=ledger,
+            consent=consent,
+            settings=settings,
+            clock=clock,
+            events=events,
+        )
+        self._refiner: Refiner | None = None
+        if cloud is not None:
+            self._refiner = Refiner(
+                cloud=cloud,
+                decider=self._decider,
+                ledger=ledger,
+                reader=reader,
+                surroundings=self._surroundings,
+                answer=self._answer,
+                max_calls=settings.cloud_calls,
+                clock=clock,
+                events=events,
+                tasks=self._calling,
+            )
 
     @property
     def refused_objects(self) -> int:
@@ -115,16 +162,20 @@ class PhoneDaemon:
                 asyncio.create_task(self._read_strips(worker), name="wayword-read"),
                 asyncio.create_task(self._outbox.run(), name="wayword-outbox"),
             ]
+            if self._refiner is not None:
+                steps.append(asyncio.create_task(self._refiner.run(), name="wayword-hold"))
             try:
-                awaited = {*steps, self._refinement_failed}
+                awaited = [*steps, self._deciding.failed, self._calling.failed]
                 await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
                 for step in awaited:
                     if step.done():
                         step.result()
             finally:
-                for task in (*steps, *self._refinements):
+                for task in steps:
                     task.cancel()
-                await asyncio.gather(*steps, *self._refinements, return_exceptions=True)
+                await self._deciding.cancel()
+                await self._calling.cancel()
+                await asyncio.gather(*steps, return_exceptions=True)
 
     async def _receive(self) -> None:
         async for payload in self._link.receive():
@@ -140,9 +191,11 @@ class PhoneDaemon:
         while True:
             job = await self._inbox.next()
             started = self._clock.monotonic()
+            # Asked now, so that what takes its time to read is known when it is decided.
+            self._surroundings.network(), self._surroundings.thermal()
             try:
-                recogniser = self._choose_recogniser(self._battery())
-                reading = await loop.run_in_executor(worker, self._reader.read, job.strip, recogniser)
+                recogniser = self._choose_recogniser(self._surroundings.battery())
+                reading, estimate = await loop.run_in_executor(worker, self._read, job, recogniser)
             except InputError as error:
                 self._inbox.refuse(error.message)
                 self._answer(job, _nothing(job.strip))
@@ -151,7 +204,22 @@ class PhoneDaemon:
                 self._events.write("reading_failed", region_id=job.strip.region_id, reason=str(error))
                 self._answer(job, _nothing(job.strip))
                 continue
-            await self._cascade(job, reading, waited_ms=(started - job.received) * 1e3)
+            waited_ms = (started - job.received) * 1e3
+            if isinstance(estimate, WaywordError):
+                self._events.write("estimate_failed", region_id=reading.region_id, reason=estimate.message)
+                estimate = None
+            self._deciding.start(self._cascade(job, reading, estimate, waited_ms=waited_ms), name="wayword-cascade")
+
+    def _read(self, job: Job, recogniser: Recogniser) -> tuple[LocalReading, Estimate | WaywordError | None]:
+        """The reading, and how far to trust it or why that is not known. Runs in the worker thread."""
+        reading = self._reader.read(job.strip, recogniser)
+        evidence = reading.evidence
+        if self._metamodel is None or evidence is None:
+            return reading, None
+        try:
+            return reading, self._metamodel.estimate(evidence)
+        except WaywordError as error:
+            return reading, error
 
     def _answer(self, job: Job, message: types_pb2.Reading) -> None:
         self._inbox.remember(job.key, message)
@@ -169,17 +237,71 @@ class PhoneDaemon:
 
     # The cascade --------------------------------------------------------------------------------------
 
-    async def _cascade(self, job: Job, reading: LocalReading, *, waited_ms: float) -> None:
+    async def _cascade(self, job: Job, reading: LocalReading, estimate: Estimate | None, *, waited_ms: float) -> None:
         """Decide, write the decision down, answer, and start phase two where the decision says so."""
         message = to_message(reading, types_pb2.READING_STATE_KEPT)
         message.stage_times.add(stage="wait", milliseconds=waited_ms)
-        request = _request(reading)
+        provisional = types_pb2.Reading()
+        provisional.CopyFrom(message)
+        provisional.state = types_pb2.READING_STATE_PROVISIONAL
+        request = request_for(reading)
+        source = reading.meaning.source or ""
         signals = to_signals(
             reading,
             request_bytes=request.ByteSize(),
-            direction_refused=self._is_refused(reading.meaning.source or "", reading.target),
+            direction_refused=self._refiner is not None and self._refiner.refuses(source, reading.target),
+            estimate=estimate,
+            privacy=self._privacy,
         )
-        decision, row = await self._decide(job, reading, signals)
+        moment = partial(self._moment, job, max(message.ByteSize(), _ANSWER_BYTES))
+        shown = False
+
+        def show_meanwhile() -> None:
+            nonlocal shown
+            shown = True
+            self._answer(job, provisional)
+
+        if len(self._deciding) > MAX_UNDECIDED:
+            verdict = self._decider.decide_unrecorded(signals, moment())
+        else:
+            patience = asyncio.get_running_loop().call_later(FIRST_ANSWER_S, show_meanwhile)
+            try:
+                verdict = await self._decider.decide(to_ledger_sign(reading), signals, moment)
+            finally:
+                patience.cancel()
+        self._note(reading, verdict, estimate, bytes_out=signals.request_bytes)
+        if not verdict.decision.escalate or self._refiner is None or verdict.row is None:
+            self._answer(job, message)
+            return
+        if not shown:
+            self._answer(job, provisional)
+        escalation = Escalation(
+            job=job,
+            reading=reading,
+            signals=signals,
+            decision=verdict.decision,
+            moment=moment,
+            request=request,
+            kept=message,
+            row=verdict.row,
+            hedge=verdict.hedge,
+            since=self._clock.monotonic(),
+        )
+        if verdict.hold_seconds > 0:
+            self._refiner.hold(escalation, seconds=verdict.hold_seconds)
+        else:
+            self._refiner.ask(escalation)
+
+    def _moment(self, job: Job, answer_bytes: int) -> Moment:
+        return Moment(
+            cloud=CloudState.NOT_CONFIGURED if self._refiner is None else self._refiner.state,
+            waiting=0 if self._refiner is None else self._refiner.waiting,
+            deadline=job.deadline,
+            delivery_seconds=self._link.quality.predict(answer_bytes).typical_s,
+        )
+
+    def _note(self, reading: LocalReading, verdict: Verdict, estimate: Estimate | None, *, bytes_out: int) -> None:
+        decision = verdict.decision
         self._events.write(
             "decision",
             frame_id=reading.frame_id,
@@ -189,144 +311,16 @@ class PhoneDaemon:
             reason=decision.reason,
             gain=decision.gain,
             price=decision.price,
-            bytes_out=signals.request_bytes if decision.escalate else 0,
+            bytes_out=bytes_out if decision.escalate else 0,
+            action=decision.action.value,
+            policy=self._decider.policy_name,
+            certified=decision.certified,
+            network=verdict.network.value,
+            hold_seconds=verdict.hold_seconds,
+            right=None if estimate is None else estimate.right,
+            helped=None if estimate is None else estimate.helped,
+            harmed=None if estimate is None else estimate.harmed,
         )
-        if not decision.escalate or self._cloud is None or row is None:
-            self._answer(job, message)
-            return
-        provisional = types_pb2.Reading()
-        provisional.CopyFrom(message)
-        provisional.state = types_pb2.READING_STATE_PROVISIONAL
-        self._answer(job, provisional)
-        task = asyncio.create_task(
-            self._refine(self._cloud, job, reading, request, message, row), name="wayword-refine"
-        )
-        self._refinements.add(task)
-        task.add_done_callback(self._refined)
-
-    async def _decide(self, job: Job, reading: LocalReading, signals: Signals) -> tuple[Decision, int | None]:
-        """The decision and its ledger row. Without a row nothing leaves."""
-        sign = to_ledger_sign(reading)
-        conditions = self._conditions(job)
-
-        def decide_and_record() -> tuple[Decision, int]:
-            left = max(self._settings.daily_budget_bytes - self._ledger.bytes_today(), 0)
-            known = replace(conditions, consent=self._consent.given(), budget_left_bytes=left)
-            decision = decide(signals, known, self._policy)
-            return decision, self._ledger.record(sign, signals, decision)
-
-        try:
-            # In a thread: a slow disk must not keep the link from its acknowledgements.
-            return await asyncio.to_thread(decide_and_record)
-        except StorageError as error:
-            self._storage_failed(error)
-            return decide(signals, replace(conditions, ledger_writable=False), self._policy), None
-
-    def _conditions(self, job: Job) -> Conditions:
-        """The world around a decision, but for what is in the database: that is the most careful guess."""
-        battery = self._battery()
-        return Conditions(
-            cloud=self._cloud_state(),
-            cloud_use=self._settings.cloud_use,
-            consent=False,
-            ledger_writable=True,
-            budget_left_bytes=0,
-            battery_percent=battery.percent,
-            charging=battery.charging,
-            expected_seconds=self._cloud.expected_seconds if self._cloud else 0.0,
-            life_left_seconds=job.deadline - SEND_TIME_S - self._clock.monotonic(),
-        )
-
-    def _cloud_state(self) -> CloudState:
-        if self._cloud is None:
-            return CloudState.NOT_CONFIGURED
-        if not self._cloud.available:
-            return CloudState.DOWN
-        if len(self._refinements) >= self._settings.cloud_calls:
-            return CloudState.BUSY
-        return CloudState.READY
-
-    def _storage_failed(self, error: StorageError) -> None:
-        """Note that something could not be stored; the daemon goes on without storing."""
-        self._events.write("storage_failed", reason=str(error))
-
-    # Phase two ----------------------------------------------------------------------------------------
-
-    async def _refine(
-        self,
-        cloud: CloudClient,
-        job: Job,
-        reading: LocalReading,
-        request: cloud_pb2.ReadStripRequest,
-        kept: types_pb2.Reading,
-        row: int,
-    ) -> None:
-        """Ask the cloud; its reading replaces the phone's where it is better, else the phone's is final."""
-        cost = CallCost()
-        final, outcome, reason = kept, Outcome.UNAVAILABLE, ""
-        try:
-            answer = await cloud.read_strip(request, deadline=job.deadline - SEND_TIME_S, cost=cost)
-        except CloudError as error:
-            outcome, reason = _outcome_of(error), error.message
-            if isinstance(error, CallRefused) and error.status is grpc.StatusCode.UNIMPLEMENTED:
-                self._refuse_direction("", reading.target)
-        else:
-            outcome = _compare(answer, kept)
-            if outcome is not Outcome.NO_BETTER:
-                final = _refined(answer, kept, cost)
-                await asyncio.to_thread(self._reader.remember, reading, answer)
-            if answer.unreadable == types_pb2.UNREADABLE_DIRECTION:
-                self._refuse_direction(answer.direction.source, reading.target)
-        self._events.write(
-            "cloud_call",
-            frame_id=reading.frame_id,
-            region_id=reading.region_id,
-            outcome=outcome.value,
-            reason=reason,
-            ms=cost.seconds * 1e3,
-            bytes_out=cost.bytes_out,
-        )
-        try:
-            await asyncio.to_thread(
-                self._ledger.close_call, row, outcome, bytes_out=cost.bytes_out, cloud_ms=cost.seconds * 1e3
-            )
-        except StorageError as error:
-            self._storage_failed(error)
-        self._answer(job, final)
-
-    def _refined(self, task: asyncio.Task[None]) -> None:
-        """A refinement ended; one that broke ends the daemon, for its sign would wait in vain."""
-        self._refinements.discard(task)
-        if not task.cancelled() and (error := task.exception()) and not self._refinement_failed.done():
-            self._refinement_failed.set_exception(error)
-
-    def _refuse_direction(self, source: str, target: str) -> None:
-        self._refused_directions[source, target] = self._clock.monotonic() + DIRECTION_MEMORY_S
-        while len(self._refused_directions) > MAX_DIRECTIONS:
-            del self._refused_directions[next(iter(self._refused_directions))]
-
-    def _is_refused(self, source: str, target: str) -> bool:
-        """Whether the cloud refused this direction, or everything into this target, a while ago."""
-        now = self._clock.monotonic()
-        return any(self._refused_directions.get((code, target), now) > now for code in {source, ""})
-
-
-def _request(reading: LocalReading) -> cloud_pb2.ReadStripRequest:
-    """What the cloud is asked. The source language stays open: a misread text must not mislead the cloud."""
-    strip = types_pb2.Strip()
-    strip.CopyFrom(reading.outgoing)
-    # Numbers that count up would tell which calls come from one wearer.
-    for name in ("frame_id", "region_id", "captured_us"):
-        strip.ClearField(name)
-    message = to_message(reading, types_pb2.READING_STATE_PROVISIONAL)
-    return cloud_pb2.ReadStripRequest(
-        # Random: it must not collide with another wearer's, and tells nothing about this one.
-        idempotency_key=uuid.uuid4().hex,
-        strip=strip,
-        direction=types_pb2.Direction(target=reading.target),
-        local_text=reading.text,
-        local_confidence=message.confidence,
-    )
 
 
 def _nothing(strip: types_pb2.Strip) -> types_pb2.Reading:
@@ -339,32 +333,3 @@ def _nothing(strip: types_pb2.Strip) -> types_pb2.Reading:
         engine=types_pb2.ENGINE_NONE,
         state=types_pb2.READING_STATE_KEPT,
     )
-
-
-def _compare(cloud: types_pb2.Reading, kept: types_pb2.Reading) -> Outcome:
-    if not is_better(cloud, kept):
-        return Outcome.NO_BETTER
-    same = cloud.text == kept.text and cloud.translation == kept.translation
-    return Outcome.CONFIRMED if same else Outcome.REFINED
-
-
-def _refined(cloud: types_pb2.Reading, kept: types_pb2.Reading, cost: CallCost) -> types_pb2.Reading:
-    """The cloud's reading as the glasses get it, with the stages of both tiers."""
-    final = types_pb2.Reading()
-    final.CopyFrom(cloud)
-    final.DiscardUnknownFields()
-    final.frame_id, final.region_id, final.captured_us = kept.frame_id, kept.region_id, kept.captured_us
-    final.tier = types_pb2.TIER_CLOUD
-    final.state = types_pb2.READING_STATE_REFINED
-    del final.stage_times[:]
-    final.stage_times.extend(kept.stage_times)
-    final.stage_times.add(stage="cloud", milliseconds=cost.seconds * 1e3)
-    for time in cloud.stage_times:
-        final.stage_times.add(stage=f"cloud_{time.stage}", milliseconds=time.milliseconds)
-    return final
-
-
-def _outcome_of(error: CloudError) -> Outcome:
-    if isinstance(error, CloudDeadline):
-        return Outcome.DEADLINE
-    return Outcome.REFUSED if isinstance(error, CloudRefused) else Outcome.UNAVAILABLE

@@ -54,8 +54,27 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         until REAL NOT NULL
     );
     """,
+    """
+    ALTER TABLE ledger ADD COLUMN action TEXT NOT NULL DEFAULT 'keep';
+    ALTER TABLE ledger ADD COLUMN certified INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE ledger ADD COLUMN right_chance REAL;
+    ALTER TABLE ledger ADD COLUMN helped_chance REAL;
+    ALTER TABLE ledger ADD COLUMN harmed_chance REAL;
+    ALTER TABLE ledger ADD COLUMN policy TEXT;
+    ALTER TABLE ledger ADD COLUMN network TEXT;
+    ALTER TABLE ledger ADD COLUMN cloud TEXT;
+    ALTER TABLE ledger ADD COLUMN joules REAL;
+    ALTER TABLE ledger ADD COLUMN held_ms REAL;
+    ALTER TABLE ledger ADD COLUMN hedged INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE ledger ADD COLUMN bytes_in INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE ledger ADD COLUMN budget_time REAL NOT NULL DEFAULT 0;
+    UPDATE ledger SET action = 'escalate' WHERE escalate = 1;
+    UPDATE ledger SET budget_time = wall_time;
+    CREATE INDEX ledger_by_budget_time ON ledger (budget_time, bytes_out) WHERE bytes_out > 0;
+    ALTER TABLE consent ADD COLUMN given REAL
+    """,
 )
-"""Script number N brings a file from schema version N to N + 1. Only ever append."""
+"""Script number N brings a file from schema version N to N + 1. Only ever append; no semicolons within a statement."""
 
 _BUSY_TIMEOUT_S: Final = 0.5
 """How long to wait for another process (`wayword-phone ledger`) to let go of the file."""
@@ -139,6 +158,14 @@ class Database:
             except sqlite3.Error as error:
                 raise self._cannot("read", error) from error
 
+    def columns(self, table: str) -> frozenset[str]:
+        """Names of a table's columns: fewer than this version's in an older file that was opened to be read only.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        return frozenset(str(row[1]) for row in self.query(f"PRAGMA table_info({table})"))
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:
@@ -173,7 +200,8 @@ class Database:
         connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
         try:
             if self._read_only:
-                self._check_version(connection, oldest=len(MIGRATIONS))
+                # An older file is read as it is: looking must not need a daemon to have started since the update.
+                self._check_version(connection, oldest=1)
                 return connection
             connection.execute("PRAGMA journal_mode = WAL")
             # With WAL, NORMAL may lose the last rows to a power cut, but never damages the file.
@@ -203,9 +231,19 @@ class Database:
         return version
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        version = self._check_version(connection, oldest=0)
-        for number, script in enumerate(MIGRATIONS[version:], version + 1):
-            connection.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+        if self._check_version(connection, oldest=0) == len(MIGRATIONS):
+            return
+        # All or nothing; of two processes that open an old file at once, the second finds the work done.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = self._check_version(connection, oldest=0)
+            for statement in filter(str.strip, ";".join(MIGRATIONS[version:]).split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
 
     def _set_aside(self) -> None:
         number = 1

@@ -1,23 +1,29 @@
 """The privacy ledger: one row for every decision of the cascade, before anything leaves.
 
-What a sign says is not in it unless the wearer asks for that. What left is, with when, why, how many bytes and what
-came of it.
+What a sign says is not in it unless the wearer asks for that. What left is, with when, why, how many bytes, to which
+cloud, and what came of it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Final
 
-from phone.cascade.policy import Decision, Signals
+from phone.budget import DAY_S, BudgetTime
+from phone.cascade.decision import Action, Decision
+from phone.cascade.inputs import Signals
 from phone.database import Database, Row
 from shared.clock import Clock
 
 MAX_ROWS: Final = 100_000
-"""Rows kept; the oldest go first. About 15 MB."""
+"""Rows kept; the oldest go first. About 35 MB."""
 _PRUNE_EVERY: Final = 1_000
-_DAY_S: Final = 86_400.0
+CLOCK_SLACK_S: Final = 60.0
+"""A clock that is set back by no more is being corrected, not turned."""
 
 
 class Outcome(StrEnum):
@@ -25,6 +31,8 @@ class Outcome(StrEnum):
 
     KEPT = "kept"
     """Nothing was sent."""
+    HELD = "held"
+    """It waited for an open radio, and nothing was sent yet; stays so when the phone died meanwhile."""
     PENDING = "pending"
     """A call was about to be made; stays so when the phone died during it."""
     REFINED = "refined"
@@ -35,11 +43,49 @@ class Outcome(StrEnum):
     UNAVAILABLE = "unavailable"
     DEADLINE = "deadline"
     REFUSED = "refused"
+    GARBLED = "garbled"
+    """The cloud's answer could not be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Which sign a decision is about."""
+
+    frame_id: int
+    region_id: int
+    engine: str
+    source: str
+    target: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Under which circumstances it was decided.
+
+    Attributes:
+        policy: name of the policy.
+        network: what a call would go over; empty when not known.
+        joules: predicted for the call; None where nobody predicted.
+    """
+
+    policy: str = ""
+    network: str = ""
+    joules: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One decision. Times are Unix seconds; `bytes_out` is an upper bound of what left the phone for it."""
+    """One decision. Times are Unix seconds. What rows of an older Wayword do not tell is None, or as for "no".
+
+    Attributes:
+        bytes_out: what left the phone for it; while the call is pending, an upper bound.
+        bytes_in: what the cloud answered.
+        right_chance, helped_chance, harmed_chance: the metamodel's estimate.
+        cloud: HOST:PORT that was asked.
+        held_ms: how long it waited for an open radio; None where it was not held, or waits still.
+        hedged: whether a second attempt went out because the first was slow.
+    """
 
     id: int
     wall_time: float
@@ -61,107 +107,251 @@ class Entry:
     source: str
     target: str
     text: str | None
+    action: Action = Action.KEEP
+    certified: bool = False
+    right_chance: float | None = None
+    helped_chance: float | None = None
+    harmed_chance: float | None = None
+    policy: str | None = None
+    network: str | None = None
+    cloud: str | None = None
+    joules: float | None = None
+    held_ms: float | None = None
+    hedged: bool = False
+    bytes_in: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
-    """Which sign a decision is about."""
+class RuleCount:
+    """How often a rule decided so, and the bytes that left for it."""
 
-    frame_id: int
-    region_id: int
-    engine: str
-    source: str
-    target: str
-    text: str
+    action: Action
+    rule: str
+    decisions: int
+    bytes_out: int
+    bytes_in: int
 
 
-_COLUMNS: Final = (
-    "id, wall_time, frame_id, region_id, escalate, rule, reason, gain, price, bytes_out, outcome, cloud_ms, "
-    "recognition, script, language, translation, engine, source, target, text"
-)
+@dataclass(frozen=True, slots=True)
+class DayBytes:
+    """Bytes of one day, by the local calendar ("2026-01-31")."""
+
+    day: str
+    decisions: int
+    bytes_out: int
+
+
+_FIELDS: Final = tuple(field.name for field in fields(Entry))
+_SELECT: Final = "wall_time >= ? AND (? = 0 OR bytes_out > 0)"
 
 
 class Ledger:
-    """Writes and reads the table `ledger`.
+    """Writes and reads the table `ledger`. Several threads may use it.
 
     Args:
-        database: the phone's database.
-        clock: wall time of the rows and of the day's budget.
+        database: the phone's database; one opened to be read only may be of an older version.
+        clock: wall time of the rows.
         keep_text: whether what the sign says is stored too.
+        cloud: HOST:PORT that is asked; empty for none.
+        elapsed: seconds since some start that nobody sets, by which the day's budget is counted (`phone.budget`); None
+            for the clock's own.
     """
 
-    def __init__(self, database: Database, *, clock: Clock, keep_text: bool = False) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Clock,
+        keep_text: bool = False,
+        cloud: str = "",
+        elapsed: Callable[[], float] | None = None,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._keep_text = keep_text
+        self._cloud = cloud
+        self._elapsed = elapsed or clock.monotonic
+        self._budget_time: BudgetTime | None = None
+        self._lock = threading.Lock()
         self._written = 0
 
-    def record(self, sign: Sign, signals: Signals, decision: Decision) -> int:
+    def record(
+        self,
+        sign: Sign,
+        signals: Signals,
+        decision: Decision,
+        setting: Setting | None = None,
+        *,
+        attempts: int = 1,
+        held: bool = False,
+    ) -> int:
         """Write a decision and return its row id. An escalation counts its bytes at once, before they are sent.
+
+        Args:
+            sign: which it is about.
+            signals: what was decided upon.
+            decision: the verdict.
+            setting: its circumstances.
+            attempts: times that the call's bytes may leave.
+            held: whether the call waits for an open radio: nothing leaves before `release`.
 
         Raises:
             StorageError: the row could not be written: nothing may be sent.
         """
-        self._written += 1
-        if self._written % _PRUNE_EVERY == 0:
-            self._database.execute(
-                "DELETE FROM ledger WHERE id <= (SELECT id FROM ledger ORDER BY id DESC LIMIT 1 OFFSET ?)", (MAX_ROWS,)
-            )
+        setting = setting or Setting()
+        self._prune_now_and_then()
+        leaves = decision.escalate and not held
+        outcome = Outcome.PENDING if leaves else Outcome.HELD if held else Outcome.KEPT
+        estimate = signals.estimate
+        values = {
+            "wall_time": self._clock.wall(),
+            "budget_time": self._now(),
+            "frame_id": sign.frame_id,
+            "region_id": sign.region_id,
+            "escalate": int(decision.escalate),
+            "action": decision.action.value,
+            "rule": decision.rule.value,
+            "reason": decision.reason,
+            "gain": _finite(decision.gain),
+            "price": _finite(decision.price),
+            "certified": int(decision.certified),
+            "bytes_out": signals.request_bytes * attempts if leaves else 0,
+            "outcome": outcome.value,
+            "recognition": _finite(signals.recognition),
+            "script": _finite(signals.script),
+            "language": _finite(signals.language),
+            "translation": _finite(signals.translation),
+            "engine": sign.engine,
+            "source": sign.source,
+            "target": sign.target,
+            "text": sign.text if self._keep_text else None,
+            "right_chance": None if estimate is None else estimate.right,
+            "helped_chance": None if estimate is None else estimate.helped,
+            "harmed_chance": None if estimate is None else estimate.harmed,
+            "policy": setting.policy,
+            "network": setting.network,
+            "cloud": self._cloud if decision.escalate else "",
+            "joules": setting.joules,
+        }
+        marks = ", ".join("?" * len(values))
         return self._database.execute(
-            "INSERT INTO ledger (wall_time, frame_id, region_id, escalate, rule, reason, gain, price, bytes_out,"
-            " outcome, cloud_ms, recognition, script, language, translation, engine, source, target, text)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                self._clock.wall(),
-                sign.frame_id,
-                sign.region_id,
-                int(decision.escalate),
-                decision.rule.value,
-                decision.reason,
-                decision.gain,
-                decision.price,
-                signals.request_bytes if decision.escalate else 0,
-                (Outcome.PENDING if decision.escalate else Outcome.KEPT).value,
-                signals.recognition,
-                signals.script,
-                signals.language,
-                signals.translation,
-                sign.engine,
-                sign.source,
-                sign.target,
-                sign.text if self._keep_text else None,
-            ),
+            f"INSERT INTO ledger ({', '.join(values)}) VALUES ({marks})", tuple(values.values())
         )
 
-    def close_call(self, row: int, outcome: Outcome, *, bytes_out: int, cloud_ms: float) -> None:
+    def release(self, row: int, *, request_bytes: int, attempts: int, held_ms: float) -> None:
+        """A held call goes out now: count its bytes before they are sent, from now on.
+
+        Raises:
+            StorageError: the row could not be written: nothing may be sent.
+        """
+        self._database.execute(
+            "UPDATE ledger SET outcome = ?, bytes_out = ?, held_ms = ?, budget_time = ? WHERE id = ?",
+            (Outcome.PENDING.value, request_bytes * attempts, held_ms, self._now(), row),
+        )
+
+    def give_up(self, row: int, *, reason: str, held_ms: float) -> None:
+        """A held call is not made: the phone's reading is kept, and the reason says why.
+
+        Raises:
+            StorageError: the row could not be written; it stays "held", with no bytes.
+        """
+        self._database.execute(
+            "UPDATE ledger SET outcome = ?, held_ms = ?, reason = reason || ? WHERE id = ?",
+            (Outcome.KEPT.value, held_ms, f"; held for an open radio, then kept: {reason}", row),
+        )
+
+    def close_call(
+        self, row: int, outcome: Outcome, *, bytes_out: int, cloud_ms: float, bytes_in: int = 0, hedged: bool = False
+    ) -> None:
         """Say what came of an escalation.
 
         Raises:
             StorageError: the row could not be written; it stays "pending" with the bytes first counted.
         """
         self._database.execute(
-            "UPDATE ledger SET outcome = ?, bytes_out = ?, cloud_ms = ? WHERE id = ?",
-            (outcome.value, bytes_out, cloud_ms, row),
+            "UPDATE ledger SET outcome = ?, bytes_out = ?, bytes_in = ?, hedged = ?, cloud_ms = ? WHERE id = ?",
+            (outcome.value, bytes_out, bytes_in, int(hedged), cloud_ms, row),
         )
 
     def bytes_today(self) -> int:
-        """Bytes sent since midnight UTC.
+        """Bytes sent in the last 24 hours of budget time.
 
         Raises:
             StorageError: the ledger cannot be read.
         """
-        midnight = self._clock.wall() // _DAY_S * _DAY_S
-        rows = self._database.query("SELECT COALESCE(SUM(bytes_out), 0) FROM ledger WHERE wall_time >= ?", (midnight,))
+        column = "budget_time" if "budget_time" in self._database.columns("ledger") else "wall_time"
+        rows = self._database.query(
+            f"SELECT COALESCE(SUM(bytes_out), 0) FROM ledger WHERE {column} > ? AND bytes_out > 0",
+            (self._now() - DAY_S,),
+        )
         return int(rows[0][0] or 0)
 
-    def entries(self, *, limit: int) -> list[Entry]:
+    def entries(self, *, limit: int, since: float = 0.0, left: bool = False) -> list[Entry]:
         """The newest `limit` decisions, newest first.
+
+        Args:
+            limit: at most so many.
+            since: Unix seconds.
+            left: only those for which bytes left, or may have.
 
         Raises:
             StorageError: the ledger cannot be read.
         """
-        rows = self._database.query(f"SELECT {_COLUMNS} FROM ledger ORDER BY id DESC LIMIT ?", (limit,))
-        return [_entry(row) for row in rows]
+        there = self._database.columns("ledger")
+        names = [name for name in _FIELDS if name in there]
+        rows = self._database.query(
+            f"SELECT {', '.join(names)} FROM ledger WHERE {_SELECT} ORDER BY id DESC LIMIT ?", (since, int(left), limit)
+        )
+        return [_entry(names, row) for row in rows]
+
+    def by_rule(self, *, since: float = 0.0, left: bool = False) -> list[RuleCount]:
+        """How often each rule decided, the most frequent first; arguments as for `entries`.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
+        there = self._database.columns("ledger")
+        action = "action" if "action" in there else "CASE escalate WHEN 1 THEN 'escalate' ELSE 'keep' END"
+        bytes_in = "SUM(bytes_in)" if "bytes_in" in there else "0"
+        rows = self._database.query(
+            f"SELECT {action} AS done, rule, COUNT(*) AS decisions, SUM(bytes_out), {bytes_in} FROM ledger"
+            f" WHERE {_SELECT} GROUP BY done, rule ORDER BY decisions DESC, done, rule",
+            (since, int(left)),
+        )
+        return [
+            RuleCount(Action(str(done)), str(rule), int(decisions or 0), int(out or 0), int(back or 0))
+            for done, rule, decisions, out, back in rows
+        ]
+
+    def by_day(self, *, since: float = 0.0, left: bool = False) -> list[DayBytes]:
+        """Bytes that left on each day, oldest first; arguments as for `entries`.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
+        rows = self._database.query(
+            "SELECT date(wall_time, 'unixepoch', 'localtime') AS day, COUNT(*), SUM(bytes_out) FROM ledger"
+            f" WHERE {_SELECT} GROUP BY day ORDER BY day",
+            (since, int(left)),
+        )
+        return [DayBytes(str(day), int(decisions or 0), int(out or 0)) for day, decisions, out in rows]
+
+    def _now(self) -> float:
+        with self._lock:
+            if self._budget_time is None:
+                column = "budget_time" if "budget_time" in self._database.columns("ledger") else "wall_time"
+                newest = self._database.query(f"SELECT MAX({column}) FROM ledger")[0][0]
+                self._budget_time = BudgetTime(
+                    wall=self._clock.wall(), newest=None if newest is None else float(newest), elapsed=self._elapsed
+                )
+            return self._budget_time.now()
+
+    def _prune_now_and_then(self) -> None:
+        self._written += 1
+        if self._written % _PRUNE_EVERY == 0:
+            self._database.execute(
+                "DELETE FROM ledger WHERE id <= (SELECT id FROM ledger ORDER BY id DESC LIMIT 1 OFFSET ?)", (MAX_ROWS,)
+            )
 
 
 class Consent:
@@ -177,8 +367,9 @@ class Consent:
         Raises:
             StorageError: the consent could not be written.
         """
-        until = self._clock.wall() + seconds
-        self._database.execute("INSERT OR REPLACE INTO consent (id, until) VALUES (1, ?)", (until,))
+        now = self._clock.wall()
+        until = now + seconds
+        self._database.execute("INSERT OR REPLACE INTO consent (id, given, until) VALUES (1, ?, ?)", (now, until))
         return until
 
     def withdraw(self) -> None:
@@ -190,17 +381,27 @@ class Consent:
         self._database.execute("DELETE FROM consent")
 
     def given(self) -> bool:
-        """Whether consent is in force.
+        """Whether consent is in force. A clock that was set back to before it was given does not prolong it.
 
         Raises:
             StorageError: it cannot be read.
         """
-        rows = self._database.query("SELECT until FROM consent")
-        return bool(rows) and float(rows[0][0] or 0.0) > self._clock.wall()
+        now = self._clock.wall()
+        rows = self._database.query("SELECT COALESCE(given, 0), until FROM consent")
+        return bool(rows) and float(rows[0][0] or 0.0) - CLOCK_SLACK_S <= now < float(rows[0][1] or 0.0)
 
 
-def _entry(row: Row) -> Entry:
-    values = list(row)
-    values[4] = bool(values[4])
-    values[10] = Outcome(str(values[10]))
-    return Entry(*values)  # type: ignore[arg-type]  # the columns are declared NOT NULL with these types
+def _finite(value: float) -> float:
+    """SQLite takes NaN for NULL, and a row must not be lost for a number that the policy has dealt with already."""
+    return value if math.isfinite(value) else 0.0
+
+
+def _entry(names: list[str], row: Row) -> Entry:
+    values: dict[str, object] = dict(zip(names, row, strict=True))
+    for name in ("escalate", "certified", "hedged"):
+        values[name] = bool(values.get(name, False))
+    values["outcome"] = Outcome(str(values["outcome"]))
+    # What kept or asked, before there was a third way.
+    done = Action.ESCALATE if values["escalate"] else Action.KEEP
+    values["action"] = Action(str(values.get("action", done.value)))
+    return Entry(**values)  # type: ignore[arg-type]  # the columns are declared with these types

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from phone.cascade.policy import Recogniser, Signals, Trouble
+from phone.cascade.inputs import Recogniser, Signals, Trouble
 from phone.cascade.privacy import find_private
+from phone.cascade.privacy_names import NO_OPTIONS, PrivacyOptions
 from phone.ledger import Sign
 from shared.geometry import Quad
 from shared.messages.wayword.v1 import types_pb2
+from shared.models.estimate import Estimate
 from shared.models.sign_evidence import LineEvidence, SignEvidence
 from shared.models.sign_translation import NoTranslation, TranslationEngine
 
@@ -221,7 +224,14 @@ def to_message(reading: LocalReading, state: types_pb2.ReadingState.ValueType) -
     return message
 
 
-def to_signals(reading: LocalReading, *, request_bytes: int, direction_refused: bool) -> Signals:
+def to_signals(
+    reading: LocalReading,
+    *,
+    request_bytes: int,
+    direction_refused: bool,
+    estimate: Estimate | None = None,
+    privacy: PrivacyOptions = NO_OPTIONS,
+) -> Signals:
     """What the cascade looks at."""
     return Signals(
         recognition=reading.recognition,
@@ -230,11 +240,19 @@ def to_signals(reading: LocalReading, *, request_bytes: int, direction_refused: 
         translation=reading.meaning.confidence,
         trouble=reading.trouble,
         recogniser=reading.recogniser,
-        private=find_private(reading.private_text),
+        private=find_private(reading.private_text, privacy),
         request_bytes=request_bytes,
         whole_frame=reading.outgoing.is_frame,
         direction_refused=direction_refused,
+        estimate=estimate,
+        sign_key=sign_key(reading.captured_us, reading.frame_id, reading.region_id),
     )
+
+
+def sign_key(captured_us: int, frame_id: int, region_id: int) -> int:
+    """A number that tells a strip from others and looks random, the same in every run."""
+    name = f"{captured_us} {frame_id} {region_id}".encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest())
 
 
 def to_ledger_sign(reading: LocalReading) -> Sign:

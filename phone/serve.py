@@ -6,27 +6,40 @@ import asyncio
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from phone.battery import Battery, read_battery
+from phone import battery as batteries
+from phone import network as networks
+from phone.battery import Battery, BatteryWatch
+from phone.budget import seconds_since_boot
 from phone.cache import TranslationCache
-from phone.cascade.policy import Recogniser
+from phone.cascade.inputs import NetworkKind, Recogniser, Thermal
+from phone.cascade.policies import policy_named
 from phone.central import CentralLink
 from phone.cloud import CallPolicy, CloudClient
+from phone.cloud_channel import GrpcTransport, check_address, is_loopback
 from phone.daemon import PhoneDaemon
 from phone.database import Database
 from phone.ledger import Consent, Ledger
+from phone.network import NetworkState
 from phone.reading import LocalReader, ReaderOptions, choose_recogniser, installed_recognisers
+from phone.sensors import Sensor, in_thread
 from phone.settings import PhoneSettings
+from phone.thermal import read_thermal
 from shared.clock import Clock
-from shared.errors import DirectionUnsupported
+from shared.errors import DirectionUnsupported, PackError, StorageError
 from shared.events import EventLog
 from shared.link import Link
+from shared.models.metamodel import Metamodel
 from shared.models.packs import PackStore, default_store_root
 
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C, as shells expect."""
+
+BATTERY_STALE_S: Final = 3600.0
+"""A level this old is still a better guess than none."""
 
 Say = Callable[[str], None]
 
@@ -57,9 +70,7 @@ async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link |
         database = _open_database(settings, events, say)
         stack.callback(database.close)
 
-        def battery() -> Battery:
-            return read_battery() if settings.battery is None else Battery(settings.battery, charging=False)
-
+        battery = await _battery(settings, clock, stack)
         store = PackStore(settings.packs or default_store_root())
         for problem in store.problems().values():
             say(f"warning: {problem}")
@@ -81,9 +92,12 @@ async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link |
         reader = await loading
         for problem in reader.problems:
             say(f"warning: {problem}")
+        metamodel = await asyncio.to_thread(_load_metamodel, store, events, say)
         cloud = _cloud(settings, clock)
         if cloud is not None:
             stack.push_async_callback(cloud.close)
+        thermal = Sensor(in_thread(read_thermal), unknown=Thermal.UNKNOWN, clock=clock)
+        stack.push_async_callback(thermal.close)
         if link is None:
             link = await _bluetooth(clock, events, say, battery)
         stack.push_async_callback(link.close)
@@ -92,14 +106,30 @@ async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link |
             reader=reader,
             choose_recogniser=choose,
             cloud=cloud,
-            ledger=Ledger(database, clock=clock, keep_text=settings.ledger_text),
+            ledger=Ledger(
+                database,
+                clock=clock,
+                keep_text=settings.ledger_text,
+                cloud=settings.cloud or "",
+                elapsed=seconds_since_boot,
+            ),
             consent=Consent(database, clock=clock),
             battery=battery,
             settings=settings,
             clock=clock,
             events=events,
+            policy=policy_named(settings.policy.value, certificate=metamodel.certificate if metamodel else None),
+            metamodel=metamodel,
+            network=await _network(settings, clock, stack),
+            thermal=thermal,
         )
-        events.write("started", recogniser=choose(battery()).value, cloud=settings.cloud is not None)
+        events.write(
+            "started",
+            recogniser=choose(battery()).value,
+            cloud=settings.cloud is not None,
+            policy=settings.policy.value,
+            metamodel=metamodel.pack.version if metamodel else None,
+        )
         running = asyncio.create_task(daemon.run())
         await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
         if not running.done():
@@ -150,16 +180,54 @@ def _load_reader(
     return reader
 
 
+def _load_metamodel(store: PackStore, events: EventLog, say: Say) -> Metamodel | None:
+    """The metamodel; None, with a warning, where it cannot be used: the policy then goes by the stages' confidences."""
+    try:
+        return Metamodel.installed(store)
+    except (PackError, StorageError) as error:
+        events.write("metamodel_failed", reason=error.message)
+        say(f"warning: {error.message}; the cascade does without its metamodel")
+        return None
+
+
+async def _battery(settings: PhoneSettings, clock: Clock, stack: AsyncExitStack) -> Callable[[], Battery]:
+    if settings.battery is not None:
+        return lambda: Battery(settings.battery, charging=False)
+    watch = BatteryWatch(batteries.read_battery, clock=clock)
+    sensor = Sensor(in_thread(watch), unknown=batteries.UNKNOWN, clock=clock, stale_s=BATTERY_STALE_S)
+    stack.push_async_callback(sensor.close)
+    await sensor.refresh()  # the recogniser is chosen by it
+    return sensor
+
+
+async def _network(settings: PhoneSettings, clock: Clock, stack: AsyncExitStack) -> Callable[[], NetworkState]:
+    """What calls go over, with the wearer's word on what it costs."""
+    if settings.cloud is None:
+        return lambda: networks.UNKNOWN
+    metered = settings.metered
+    if is_loopback(check_address(settings.cloud)):
+        # A cloud on this machine: no radio, whatever the machine's own way out is.
+        here = NetworkState(NetworkKind.WIFI, metered=bool(metered))
+        return lambda: here
+    sensor = Sensor(networks.read_network, unknown=networks.UNKNOWN, clock=clock)
+    stack.push_async_callback(sensor.close)
+    await sensor.refresh()
+    if metered is None:
+        return sensor
+    return lambda: replace(sensor(), metered=metered)
+
+
 def _cloud(settings: PhoneSettings, clock: Clock) -> CloudClient | None:
     if settings.cloud is None:
         return None
-    return CloudClient(
+    transport = GrpcTransport(
         settings.cloud,
         clock=clock,
-        policy=CallPolicy(deadline=settings.cloud_deadline_s),
         tls=settings.cloud_tls,
         certificate_authority=settings.cloud_certificate_authority,
     )
+    policy = CallPolicy(deadline=settings.cloud_deadline_s)
+    return CloudClient(transport, clock=clock, policy=policy if settings.hedging else replace(policy, hedge_share=0.0))
 
 
 async def _bluetooth(clock: Clock, events: EventLog, say: Say, battery: Callable[[], Battery]) -> CentralLink:

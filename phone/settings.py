@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from phone.cascade.privacy import CloudUse
+from phone.cascade.privacy_names import PrivacyOptions
 from shared.models.apertium_use import ApertiumUse
 from shared.settings import TierSettings
 
@@ -22,6 +23,18 @@ class RecogniserChoice(StrEnum):
     """Small where it is installed, tiny while the battery is low."""
     TINY = "tiny"
     SMALL = "small"
+
+
+class PolicyChoice(StrEnum):
+    """Which policy decides whether the cloud is asked; all obey the same rules that forbid a call."""
+
+    CASCADE = "cascade"
+    """Where what it would put right exceeds what it costs."""
+    CONFIDENCE = "confidence"
+    """Below a threshold of calibrated confidence."""
+    ALWAYS = "always"
+    NEVER = "never"
+    RANDOM = "random"
 
 
 def _language(code: str) -> str:
@@ -40,11 +53,18 @@ class PhoneSettings(TierSettings):
     Attributes:
         cloud: HOST:PORT of the cloud; None for none.
         cloud_use: the privacy switch: "never", "ask" (while `wayword-phone consent` lasts) or "allow".
+        private_names: names of people; a sign that holds one of them stays on the phone.
+        keep_names: whether a sign that looks like anybody's name stays on the phone.
         cloud_tls: whether the channel to the cloud is encrypted; None: unless the cloud runs on this machine.
         cloud_certificate_authority: PEM file that signs the cloud's certificate; None for the system's.
         cloud_deadline_s: longest wait for the cloud, its retry included.
         cloud_calls: calls to the cloud under way at once.
-        daily_budget_bytes: bytes that may leave in one day (UTC).
+        policy: who decides whether the cloud is asked: "cascade"; the others are for experiments.
+        hedging: whether a second attempt may go out when the cloud is slow: for one call in ten at most, and never
+            where bytes cost money.
+        hold_s: how long an escalation that is not worth waking the radio for may wait for company; 0 for not at all.
+        metered: whether bytes cost money; None to ask the machine.
+        daily_budget_bytes: bytes that may leave in any 24 hours.
         database: the SQLite file with ledger and translations; None for the user's own.
         ledger_text: whether the ledger also keeps what the signs said.
         remembered_translations: translations kept in the cache.
@@ -69,10 +89,16 @@ class PhoneSettings(TierSettings):
 
     cloud: str | None = None
     cloud_use: CloudUse = CloudUse.ALLOW
+    private_names: tuple[str, ...] = ()
+    keep_names: bool = False
     cloud_tls: bool | None = None
     cloud_certificate_authority: Path | None = None
     cloud_deadline_s: Annotated[float, Field(gt=0, le=60)] = 3.0
     cloud_calls: Annotated[int, Field(ge=1, le=64)] = 4
+    policy: PolicyChoice = PolicyChoice.CASCADE
+    hedging: bool = True
+    hold_s: Annotated[float, Field(ge=0, le=60)] = 8.0
+    metered: bool | None = None
     daily_budget_bytes: Annotated[int, Field(ge=0)] = 20_000_000
     database: Path | None = None
     ledger_text: bool = False
@@ -94,3 +120,11 @@ class PhoneSettings(TierSettings):
     def database_path(self) -> Path:
         """The SQLite file in use."""
         return self.database or platformdirs.user_data_path("wayword") / "phone.sqlite3"
+
+    def privacy(self) -> PrivacyOptions:
+        """What stays on the phone on request.
+
+        Raises:
+            UsageError: a private name cannot be one.
+        """
+        return PrivacyOptions(names=self.private_names, keep_names=self.keep_names)

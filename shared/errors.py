@@ -27,6 +27,7 @@
     │   ├── CloudUnavailable        cannot be reached (retryable)
     │   ├── CloudDeadline           did not answer in time
     │   └── CloudRefused            answered with a refusal
+    ├── SignalsInvalid              what was measured of a reading is missing, not finite or out of range
     ├── StabiliserError
     │   ├── FrameRefused            a frame has a wrong shape or type, or time runs backwards
     │   ├── RegionRefused           a quad is degenerate, not finite, or outside the picture
@@ -218,6 +219,12 @@ class CloudDeadline(CloudError):
 
 class CloudRefused(CloudError):
     """The cloud refused the call."""
+
+
+class SignalsInvalid(WaywordError):
+    """A number that a decision would rest on is missing, not finite or out of range."""
+
+    exit_code = 11
 
 
 class StabiliserError(WaywordError):

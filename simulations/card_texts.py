@@ -11,6 +11,7 @@ WHAT: Final = {
     Task.RECOGNITION: "Reads one line of text.",
     Task.ORIENTATION: "Says whether a line of text is upright or upside down.",
     Task.TRANSLATION: "Translates sentences of one language into another.",
+    Task.CASCADE: "Judges a reading before the cloud is asked: how likely it is right, and what asking would change.",
 }
 """What a pack is."""
 
@@ -27,6 +28,9 @@ Turning a line that is read with little confidence. Not meant for whole pages.""
     Task.TRANSLATION: """
 Translating, offline, what the phrasebook does not know of a sign. Not meant for anything a wrong translation could
 harm: safety, medicines, contracts.""",
+    Task.CASCADE: """
+Deciding whether the phone's reading of a sign is kept or the cloud is asked. Not meant for other recognisers than those
+it was trained with, and no promise about any one sign.""",
 }
 """What it is for, and what it is not for."""
 
@@ -45,6 +49,9 @@ Input: one line, BGR, 48x192 pixels, (x/255 - 0.5)/0.5, channels first. Output: 
 Input: SentencePiece tokens of a sentence, and the target tokens that its lexical shortlist allows. Output: target
 tokens with log-probabilities. The network's int8 weights become ONNX graphs when the pack is installed
 (`shared/models/bergamot/`); `conversion` is the format of those graphs.""",
+    Task.CASCADE: """
+Input: what was measured of one sign, as float32 features (`shared/models/sign_features.py`). Output: P(right),
+P(helped), P(harmed) (`shared/models/metamodel.py`).""",
 }
 """What goes in and comes out."""
 

@@ -8,9 +8,25 @@ from collections.abc import Sequence
 import cv2
 
 from simulations import calibrate, cards, demo
-from simulations.bench import detection, gate, lines, link, link_faults, link_fuzz, photos, script, translation
+from simulations.bench import (
+    decisions,
+    detection,
+    gate,
+    lines,
+    link,
+    link_faults,
+    link_fuzz,
+    photos,
+    script,
+    translation,
+)
+from simulations.bench.cascade import command as cascade
 from simulations.bench.reading import command as reading
 from simulations.bench.stabiliser import command as stabiliser
+from simulations.energy import command as constants
+from simulations.sweep import command as sweep
+from simulations.traces import command as traces
+from simulations.training import cascade as cascade_training
 from simulations.training import script as script_training
 
 
@@ -34,8 +50,16 @@ def build_parser() -> argparse.ArgumentParser:
     detection.add_parser(benches)
     gate.add_parser(benches)
     stabiliser.add_parser(benches)
+    cascade.add_parser(benches)
+    decisions.add_parser(benches)
+    traces.add_parser(commands)
+    sweep.add_parser(commands)
     calibrate.add_parser(commands)
-    script_training.add_parser(commands)
+    constants.add_parser(commands)
+    train = commands.add_parser("train", help="train the small models that are our own")
+    models = train.add_subparsers(required=True, metavar="MODEL")
+    script_training.add_parser(models)
+    cascade_training.add_parser(models)
     cards.add_parser(commands)
     return parser
 

@@ -201,24 +201,24 @@ def run(
     Raises:
         Deadlock, Livelock, RealIoRefused, UnhandledFailure: see the rules of this module.
     """
-    loops: list[VirtualTimeLoop] = []
+    return run_on(VirtualTimeLoop(start=start, max_rounds=max_rounds), main)
 
-    def factory() -> VirtualTimeLoop:
-        loops.append(VirtualTimeLoop(start=start, max_rounds=max_rounds))
-        return loops[0]
+
+def run_on(loop: VirtualTimeLoop, main: Callable[[VirtualClock], Coroutine[Any, Any, T]]) -> T:
+    """`run` on a given loop, which is closed afterwards: for loops with rules of their own."""
 
     async def body() -> T:
-        return await main(VirtualClock(loops[0]))
+        return await main(VirtualClock(loop))
 
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
         try:
             result = runner.run(body())
         except VirtualTimeError as error:
-            if loops[0].failures:  # what failed unheard is the likely reason why others wait for ever
-                raise error from loops[0].failures[0]
+            if loop.failures:  # what failed unheard is the likely reason why others wait for ever
+                raise error from loop.failures[0]
             raise
-    if loops[0].failures:
-        raise UnhandledFailure("an exception was handled by nobody") from loops[0].failures[0]
+    if loop.failures:
+        raise UnhandledFailure("an exception was handled by nobody") from loop.failures[0]
     return result
 
 

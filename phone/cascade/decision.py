@@ -35,6 +35,8 @@ class Rule(StrEnum):
     """Asked because the reading is not among those the risk certificate covers."""
     FALLBACK = "fallback"
     """A number was missing or impossible: the safe choice."""
+    POLICY = "policy"
+    """The policy of an experiment, which weighs nothing."""
 
 
 class Action(StrEnum):
@@ -59,6 +61,7 @@ class Decision:
         price: price of asking, in the same unit.
         certified: whether the phone's reading is among those the risk certificate covers.
         hold_seconds: how long a held escalation may wait for an open radio.
+        price_shared: price of asking along with another call; what `phone.cascade.batching` weighs a held one by.
     """
 
     action: Action
@@ -68,6 +71,7 @@ class Decision:
     price: float
     certified: bool = False
     hold_seconds: float = 0.0
+    price_shared: float = 0.0
 
     @property
     def escalate(self) -> bool:
@@ -82,10 +86,12 @@ class CascadeMemory:
     Attributes:
         saving: whether the battery is being saved.
         slow: whether the link or the cloud counts as too slow.
+        empty: whether the battery is so low that nothing is asked.
     """
 
     saving: bool = False
     slow: bool = False
+    empty: bool = False
 
 
 class CascadePolicy(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from phone.cascade.privacy import CloudUse, PrivateKind
-from shared.models.metamodel import Estimate
+from shared.models.estimate import Estimate
 
 
 class Trouble(StrEnum):

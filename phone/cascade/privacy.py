@@ -1,8 +1,8 @@
 """Texts that never leave the phone, whatever the cascade would gain.
 
 Signs are public, but a camera also sees cards, letters and screens. A text that looks like a card, account, document
-or phone number, or an e-mail address, stays on the phone. The rules err towards keeping: a false alarm costs one
-refinement, a miss sends somebody's number away.
+or phone number, or an e-mail address, stays on the phone; on request so do names (`privacy_names`). The rules err
+towards keeping: a false alarm costs one refinement, a miss sends somebody's number away.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ import re
 import unicodedata
 from enum import StrEnum
 from typing import Final
+
+from phone.cascade.privacy_names import NO_OPTIONS, PrivacyOptions, holds_listed_name, looks_like_name
+
+__all__ = ["CloudUse", "PrivacyOptions", "PrivateKind", "find_private", "luhn_valid"]
 
 
 class CloudUse(StrEnum):
@@ -32,6 +36,10 @@ class PrivateKind(StrEnum):
     EMAIL = "an e-mail address"
     NUMBER = "somebody's number"
     """A long number of unknown kind: most are phone, tax, customer or ticket numbers."""
+    PAGE = "a whole page of text"
+    """Letters and documents are long, signs are not."""
+    LISTED_NAME = "a name on the wearer's list"
+    NAME = "somebody's name"
 
 
 CARD_DIGITS: Final = range(12, 20)
@@ -40,6 +48,9 @@ LONG_NUMBER_DIGITS: Final = 9
 """A run of at least so many digits is no price, date or house number; national phone and tax numbers start here."""
 PHONE_DIGITS: Final = 7
 """Shortest number taken for a phone number when something says that it is one ("+351", "tel")."""
+
+MAX_SIGN_CHARACTERS: Final = 2_048
+"""A longer text is taken for a page: no sign says so much, and searching it for numbers would take long."""
 
 # What people and recognisers put between the groups of one number.
 _SEPARATOR = r"[ .\-–—/()\n\t·]{0,3}"
@@ -65,7 +76,7 @@ _DATE_OR_HOURS = re.compile(
 _LOOK_ALIKE = str.maketrans("OoQDIl|!SsBZz", "0000111155822")
 
 
-def find_private(text: str) -> PrivateKind | None:
+def find_private(text: str, options: PrivacyOptions = NO_OPTIONS) -> PrivateKind | None:
     """What private thing a text looks like, or None.
 
     Digits of any script count, and so do letters that a recogniser confuses with digits when they stand between
@@ -73,7 +84,20 @@ def find_private(text: str) -> PrivateKind | None:
 
     Args:
         text: lines joined by a line feed; a number may run over a line end.
+        options: what else the wearer keeps.
     """
+    if len(text) > MAX_SIGN_CHARACTERS:
+        return PrivateKind.PAGE
+    return _find_number(text) or _find_name(text, options)
+
+
+def _find_name(text: str, options: PrivacyOptions) -> PrivateKind | None:
+    if options.names and holds_listed_name(text, options.names):
+        return PrivateKind.LISTED_NAME
+    return PrivateKind.NAME if options.keep_names and looks_like_name(text) else None
+
+
+def _find_number(text: str) -> PrivateKind | None:
     folded = _plain(text)
     if _EMAIL.search(folded):
         return PrivateKind.EMAIL

@@ -29,6 +29,8 @@ class Task(StrEnum):
     RECOGNITION = "recognition"
     ORIENTATION = "orientation"
     TRANSLATION = "translation"
+    CASCADE = "cascade"
+    """Judges readings: see `metamodel`."""
 
 
 KNOWN_ENCODINGS: Final[Mapping[Task, frozenset[int]]] = {task: frozenset({1}) for task in Task}

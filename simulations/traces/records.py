@@ -165,7 +165,9 @@ class SignTrace:
         detection_ms: CPU time of finding its lines on the glasses.
         local: by recogniser (`phone.cascade.inputs.Recogniser` as a string).
         cloud: the large pipeline's answer.
-        source: where the phrase is from ("phrasebook", "signs", the name of a corpus, "photo").
+        source: where the phrase is from ("phrasebook", "signs", the name of a corpus, "photo"); several joined by "+".
+        judged: whether there was a truth to compare translations with; without one `translation_right` repeats
+            `text_right`.
     """
 
     sign: int
@@ -182,6 +184,7 @@ class SignTrace:
     local: Mapping[str, LocalTrace]
     cloud: CloudTrace
     source: str
+    judged: bool = True
 
     def final_right(self, recogniser: str) -> bool:
         """Whether the sign is right after asking the cloud: its answer, if it replaces the phone's."""

@@ -51,10 +51,8 @@ class Recipe:
     seed: int
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `train` to the command line."""
-    train = subparsers.add_parser("train", help="train the small models that are our own")
-    models = train.add_subparsers(required=True, metavar="MODEL")
+def add_parser(models: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `script` to `wayword-sim train`."""
     parser = models.add_parser("script", help="the script classifier", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for script.onnx and script.json")
     parser.add_argument(

@@ -15,21 +15,26 @@ import grpc.aio
 import numpy as np
 
 from phone.battery import Battery
-from phone.cascade.policy import Recogniser, Trouble
+from phone.cascade.decision import CascadePolicy
+from phone.cascade.inputs import NetworkKind, Recogniser, Thermal, Trouble
 from phone.cloud import CallPolicy, CloudClient
-from phone.daemon import PhoneDaemon
+from phone.cloud_channel import CloudTransport, GrpcTransport
+from phone.daemon import Estimator, PhoneDaemon
 from phone.database import Database
-from phone.ledger import Consent, Ledger
+from phone.ledger import Consent, Entry, Ledger
+from phone.network import NetworkState
 from phone.readings import NO_MEANING, LocalLine, LocalReading, Meaning
 from phone.settings import PhoneSettings
-from shared.clock import SystemClock
+from shared.clock import Clock, SystemClock
 from shared.errors import InputError, PackCorrupt
 from shared.events import EventLog
 from shared.link import Lane
 from shared.messages.wayword.v1 import cloud_pb2, cloud_pb2_grpc, link_pb2, types_pb2
+from shared.models.sign_evidence import LineEvidence
 from shared.models.sign_translation import TranslationEngine
 from shared.wire.memory import MemoryLink, memory_link_pair
 
+SYSTEM_CLOCK = SystemClock()
 QUAD = np.array([[10, 10], [110, 10], [110, 40], [10, 40]], np.float32)
 Context = grpc.aio.ServicerContext[cloud_pb2.ReadStripRequest, cloud_pb2.ReadStripReply]
 
@@ -44,6 +49,7 @@ class FakeReader:
 
     confidence: float = 0.3
     text: str = "Saida"
+    evidence: LineEvidence | None = None
     remembered: list[str] = field(default_factory=list)
     read_regions: list[int] = field(default_factory=list)
     gate: threading.Event | None = None
@@ -62,7 +68,7 @@ class FakeReader:
         blank = picture == b"blank"
         line = LocalLine(
             "" if blank else self.text, QUAD, 0.0 if blank else self.confidence, 1.0, 0.9,
-            Trouble.NO_TEXT if blank else None,
+            Trouble.NO_TEXT if blank else None, evidence=self.evidence,
         )  # fmt: skip
         exit_ = Meaning("Exit", TranslationEngine.TRANSLATOR, None, "pt", 0.95, 0.9, "mt-pt-en", "1")
         return LocalReading(
@@ -121,9 +127,11 @@ class FakeCloud(cloud_pb2_grpc.ReaderServicer):
 class Glasses:
     """The other end of the link."""
 
-    def __init__(self, link: MemoryLink) -> None:
+    def __init__(self, link: MemoryLink, *, clock: Clock) -> None:
         self.link = link
-        self._clock = SystemClock()
+        self._clock = clock
+        self.arrivals: list[tuple[float, types_pb2.Reading]] = []
+        """Readings with the time they came."""
         self._readings: asyncio.Queue[types_pb2.Reading] = asyncio.Queue()
         self._listening = asyncio.create_task(self._listen())
 
@@ -149,6 +157,7 @@ class Glasses:
     async def _listen(self) -> None:
         async for payload in self.link.receive():
             for reading in link_pb2.LinkObject.FromString(payload).readings.readings:
+                self.arrivals.append((self._clock.monotonic(), reading))
                 self._readings.put_nowait(reading)
 
 
@@ -159,7 +168,10 @@ class World:
     ledger: Ledger
     consent: Consent
     daemon: PhoneDaemon
+    database: Database
     log: Path
+    rows: list[Entry] = field(default_factory=list)
+    """Of the ledger, for tests that look at them when the daemon has ended."""
 
     def events(self, name: str) -> list[dict[str, object]]:
         records = [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
@@ -178,16 +190,25 @@ async def daemons(folder: Path) -> AsyncIterator[Start]:
         *,
         reader: FakeReader | None = None,
         port: int | None = None,
+        transport: CloudTransport | None = None,
         call_policy: CallPolicy | None = None,
         max_pages: int | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        policy: CascadePolicy | None = None,
+        metamodel: Estimator | None = None,
+        network: NetworkKind = NetworkKind.WIFI,
+        metered: bool = False,
+        thermal: Thermal = Thermal.UNKNOWN,
+        battery: Battery = Battery(None, charging=False),  # noqa: B008 - frozen
         **settings: object,
     ) -> World:
-        clock = SystemClock()
         glasses_end, phone_end = memory_link_pair(clock=clock)
         await glasses_end.wait_connected()
         database = Database(folder / "phone.sqlite3", max_pages=max_pages)
         events = EventLog(folder / "events.jsonl", tier="phone", clock=clock)
-        cloud = CloudClient(f"127.0.0.1:{port}", clock=clock, policy=call_policy) if port is not None else None
+        if port is not None:
+            transport = GrpcTransport(f"127.0.0.1:{port}", clock=clock)
+        cloud = None if transport is None else CloudClient(transport, clock=clock, policy=call_policy)
         reader = reader or FakeReader()
         ledger, consent = Ledger(database, clock=clock), Consent(database, clock=clock)
         daemon = PhoneDaemon(
@@ -197,13 +218,17 @@ async def daemons(folder: Path) -> AsyncIterator[Start]:
             cloud=cloud,
             ledger=ledger,
             consent=consent,
-            battery=lambda: Battery(None, charging=False),
+            battery=lambda: battery,
             settings=PhoneSettings(**settings),  # type: ignore[arg-type]
             clock=clock,
             events=events,
+            policy=policy,
+            metamodel=metamodel,
+            network=lambda: NetworkState(network, metered=metered),
+            thermal=lambda: thermal,
         )
         running = asyncio.create_task(daemon.run())
-        glasses = Glasses(glasses_end)
+        glasses = Glasses(glasses_end, clock=clock)
 
         async def end() -> None:
             await glasses.close()
@@ -216,7 +241,7 @@ async def daemons(folder: Path) -> AsyncIterator[Start]:
             database.close()
 
         ends.append(end)
-        return World(glasses, reader, ledger, consent, daemon, folder / "events.jsonl")
+        return World(glasses, reader, ledger, consent, daemon, database, folder / "events.jsonl")
 
     try:
         yield begin

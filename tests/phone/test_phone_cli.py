@@ -17,7 +17,7 @@ from phone.cascade.decision import Action
 from phone.cascade.policy import Decision, Recogniser, Rule, Signals
 from phone.database import Database
 from phone.languages import OfflineDirection, check
-from phone.ledger import Consent, Ledger, Outcome, Sign
+from phone.ledger import Consent, Ledger, Outcome, Setting, Sign
 from shared.clock import SystemClock
 from shared.models.apertium import EngineName
 from shared.models.bergamot.translator import Translation
@@ -194,7 +194,7 @@ def test_the_languages_of_the_trip_decide_what_a_word_of_several_languages_is(tm
 
 def _fill(path: Path) -> None:
     database = Database(path)
-    ledger = Ledger(database, clock=SystemClock())
+    ledger = Ledger(database, clock=SystemClock(), cloud="cloud.example:443")
     signals = Signals(0.4, 1.0, 0.9, 0.8, None, Recogniser.TINY, None, 5_000)
     ledger.record(
         Sign(1, 1, "copy", "", "en", "24"), signals, Decision(Action.KEEP, Rule.SURE, "sure enough: 99% right", 0, 0.03)
@@ -203,8 +203,9 @@ def _fill(path: Path) -> None:
         Sign(1, 2, "translator", "pt", "en", "Saída"),
         signals,
         Decision(Action.ESCALATE, Rule.UNSURE, "unsure", 0.3, 0.03),
+        Setting("cascade", "wifi", 0.2),
     )
-    ledger.close_call(row, Outcome.REFINED, bytes_out=5_000, cloud_ms=200)
+    ledger.close_call(row, Outcome.REFINED, bytes_out=5_000, bytes_in=800, cloud_ms=200)
     database.close()
 
 
@@ -215,13 +216,22 @@ def test_the_ledger_shows_what_left_and_why(tmp_path: Path, command: Command) ->
     _fill(path)
     code, out, _ = command("ledger", "--database", path)
     assert code == 0
-    kept, left, total = out.splitlines()
+    kept, left, shown, kept_by, asked_by, by_day, today = out.splitlines()
     assert "stayed here  sure enough: 99% right" in kept
-    assert "5000 B left  unsure -> refined" in left
-    assert total == "2 decisions shown; 5000 bytes left the phone today (UTC)"
+    assert "5000 B left to cloud.example:443 over wifi  unsure -> refined in 0.20 s" in left
+    assert (shown, kept_by, asked_by) == ("2 of 2 decisions shown", "kept: 1 (1 sure)", "asked or held: 1 (1 unsure)")
+    assert by_day.startswith("5000 bytes left, 800 came back; by day: 20")
+    assert by_day.endswith(" 5000")
+    assert today == "5000 bytes left the phone in the last 24 hours"
+    _, out, _ = command("ledger", "--database", path, "--left")
+    assert "sure enough" not in out
+    assert out.splitlines()[1] == "1 of 1 decisions shown"
+    _, out, _ = command("ledger", "--database", path, "--since", "2999-01-01")
+    assert out.splitlines() == ["0 of 0 decisions shown", "5000 bytes left the phone in the last 24 hours"]
     code, out, _ = command("ledger", "--database", path, "--json", "--limit", "1")
     record = json.loads(out)
     assert (record["escalate"], record["bytes_out"], record["outcome"]) == (True, 5_000, "refined")
+    assert (record["action"], record["policy"], record["network"]) == ("escalate", "cascade", "wifi")
     assert record["text"] is None
 
 
@@ -230,6 +240,7 @@ def test_a_ledger_that_cannot_be_read_is_one_clear_line(tmp_path: Path, command:
     path.write_bytes(b"no database" * 1_000)
     assert "phone.sqlite3" in one_line_error(command("ledger", "--database", path))
     assert "--limit" in one_line_error(command("ledger", "--database", path, "--limit", "0"))
+    assert "--since" in one_line_error(command("ledger", "--database", path, "--since", "yesterday"))
 
 
 def test_consent_is_given_and_withdrawn(tmp_path: Path, command: Command) -> None:
@@ -259,6 +270,12 @@ def test_settings_come_from_the_command_line_the_environment_and_a_file(
     _, out, _ = command("run", "--config", config, "--trip", "es,pt", "--apertium", "off", "--show-settings")
     settings = tomllib.loads(out)
     assert (settings["trip_languages"], settings["apertium"]) == (["es", "pt"], "off")
+    assert (settings["policy"], settings["hedging"], settings["hold_s"]) == ("cascade", True, 8.0)
+    flags = ("--policy", "never", "--no-hedging", "--metered", "--cloud-use", "ask")
+    _, out, _ = command("run", "--config", config, *flags, "--show-settings")
+    settings = tomllib.loads(out)
+    chosen = (settings["policy"], settings["hedging"], settings["metered"], settings["cloud_use"])
+    assert chosen == ("never", False, True, "ask")
     _, out, _ = command("run", "--config", config, "--no-cloud", "--show-settings")
     assert "cloud" not in tomllib.loads(out)
 

@@ -10,7 +10,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from phone.cloud import Breaker, CallCost, CallPolicy, CallRefused, CloudClient, check_address, is_loopback
+from phone.cloud import Breaker, CallCost, CallPolicy, CloudClient, GarbledAnswer
+from phone.cloud_channel import CallRefused, GrpcTransport, Refusal, check_address, is_loopback
 from shared.clock import SystemClock
 from shared.errors import CloudDeadline, CloudError, CloudRefused, CloudUnavailable, UsageError
 from shared.messages.wayword.v1 import cloud_pb2, cloud_pb2_grpc, types_pb2
@@ -60,7 +61,7 @@ async def serving(cloud: FakeCloud, port: int = 0) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def client_of(port: int, clock: SystemClock, policy: CallPolicy | None = None) -> AsyncIterator[CloudClient]:
-    client = CloudClient(f"127.0.0.1:{port}", clock=clock, policy=policy)
+    client = CloudClient(GrpcTransport(f"127.0.0.1:{port}", clock=clock), clock=clock, policy=policy)
     try:
         yield client
     finally:
@@ -147,16 +148,21 @@ async def test_no_cloud_fails_at_once_and_nothing_leaves() -> None:
 
 
 @pytest.mark.parametrize(
-    "status",
-    [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED],
+    ("status", "refusal"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, Refusal.MALFORMED),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, Refusal.OVERLOADED),
+        (grpc.StatusCode.UNIMPLEMENTED, Refusal.DIRECTION),
+        (grpc.StatusCode.PERMISSION_DENIED, Refusal.OTHER),
+    ],
 )
-async def test_a_refusal_is_not_tried_again(status: grpc.StatusCode) -> None:
+async def test_a_refusal_is_not_tried_again(status: grpc.StatusCode, refusal: Refusal) -> None:
     clock = SystemClock()
     cloud = FakeCloud(refusing(status))
     async with serving(cloud) as port, client_of(port, clock) as client:
         with pytest.raises(CallRefused, match="as the test says") as caught:
             await call(client, clock)
-    assert caught.value.status is status
+    assert caught.value.refusal is refusal
     assert len(cloud.requests) == 1
 
 
@@ -232,7 +238,7 @@ async def test_an_answer_that_breaks_the_contract_is_refused(reply: cloud_pb2.Re
         return reply
 
     async with serving(FakeCloud(answer)) as port, client_of(port, clock) as client:
-        with pytest.raises(CloudRefused):
+        with pytest.raises(GarbledAnswer):
             await call(client, clock)
 
 

@@ -121,6 +121,16 @@ async def test_nothing_leaves_when_the_wearer_switched_the_cloud_off(start: Star
     assert cloud.requests == []
 
 
+async def test_a_sign_with_a_name_that_the_wearer_listed_stays_here(start: Start) -> None:
+    cloud = FakeCloud()
+    async with serving(cloud) as port:
+        world = await start(reader=FakeReader(text="Familie Aurelia"), port=port, private_names=("Aurelia",))
+        await world.glasses.send(strip(1))
+        assert (await world.glasses.next()).state == types_pb2.READING_STATE_KEPT
+    assert cloud.requests == []
+    assert world.events("decision")[0]["rule"] == "private"
+
+
 async def test_consent_opens_the_cloud_and_its_end_closes_it(start: Start) -> None:
     cloud = FakeCloud()
     async with serving(cloud) as port:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phone.cascade.privacy import PrivateKind, find_private, luhn_valid
+from phone.cascade.privacy import PrivacyOptions, PrivateKind, find_private, luhn_valid
+from shared.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -81,3 +82,150 @@ def test_any_text_gets_a_verdict(text: str) -> None:
 def test_the_luhn_check_knows_its_test_numbers() -> None:
     assert luhn_valid("79927398713")
     assert not luhn_valid("79927398710")
+
+
+KEEP_NAMES = PrivacyOptions(keep_names=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sr. João Silva",
+        "Sra. da Costa",
+        "DRA. ANA PEREIRA\nDentista",
+        "Dr.Silva",  # a recogniser lost the space
+        "Dr.\nSilva",
+        "Frau\nMüller",
+        "Herr Müller",
+        "Frau Dr. Schmidt",
+        "M. Dupont",
+        "Mme Lefèvre",
+        "Sig. Rossi",
+        "Mr Smith",
+        "Mrs. Jones",
+        "Dona Amélia",
+        "D. Fernanda",
+        "Fam. Huber",
+        "Familie Maier",
+        "3º Esq Ferreira",
+        "1.º Dto. Silva e Costa",
+        "Müller / Schmidt Whg. 7",
+        "Apto 12 García",
+        "田中様",
+        "佐藤 花子さん",
+        "山本先生",
+        "土屋様",
+        "김민수님",
+        "홍길동 씨",
+        "王小明先生",
+        "李女士",
+    ],
+)
+def test_names_are_found_on_request_only(text: str) -> None:
+    assert find_private(text, KEEP_NAMES) is PrivateKind.NAME
+    assert find_private(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Saída de emergência",
+        "Rua Dr. António José de Almeida",
+        "Praça do Dr. Sousa",
+        "Av. Sr. Vieira",
+        "Sr. Motorista, desligue o motor",
+        "SRS. PASSAGEIROS",
+        "Sagrada Família Estació",
+        "Mo. - Fr. 9-18 Uhr",
+        "Sala D.\nSaída",
+        "Damen / Herren",
+        "Senhoras e Senhores",
+        "3º Esq",
+        "2º andar",
+        "Piso 2 Saída",
+        "1. OG Damenmode",
+        "Piso 2 Pediatria",
+        "Top 3 Angebote",
+        "M 5",
+        "Linha D. azul",
+        "お客様",
+        "関係者様以外",
+        "皆様へ",
+        "多様な仕様",
+        "本屋さん",
+        "たくさん",
+        "고객님",
+        "아저씨",
+        "날씨",
+        "女士洗手间",
+        "女士优先",
+        "先生们",
+    ],
+)
+def test_ordinary_signs_are_nobodys_name(text: str) -> None:
+    assert find_private(text, KEEP_NAMES) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Geburtstag Martim", True),
+        ("MARTIM", True),
+        ("Martin", True),  # one letter off
+        ("M4rtim Vaz", True),
+        ("Martha", False),
+        ("Martimar", False),
+        ("Jose Alvarez", True),  # without accents
+        ("JOSÉÁLVAREZ", True),  # without the space
+        ("José Álvares", True),
+        ("José", False),
+        ("Álvarez e José", False),
+        ("Ana", True),
+        ("Anna", False),  # short names must be exact
+        ("Banana", False),
+        ("4na", False),
+        ("田中商店", True),
+        ("田村商店", False),
+        ("김민수씨", True),
+    ],
+)
+def test_names_on_the_wearers_list_are_found_as_whole_words_and_with_a_recognisers_errors(
+    text: str, found: bool
+) -> None:
+    options = PrivacyOptions(names=("Martim", "José Álvarez", "Ana", "田中", "김민수"))
+    assert (find_private(text, options) is PrivateKind.LISTED_NAME) == found
+
+
+@given(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), st.integers(0, 8), st.sampled_from(["swap", "drop", "add"]))
+def test_one_wrong_letter_hides_no_long_name(letter: str, place: int, error: str) -> None:
+    name = "Guimarães"
+    wrong = {
+        "swap": name[:place] + letter + name[place + 1 :],
+        "drop": name[:place] + name[place + 1 :],
+        "add": name[:place] + letter + name[place:],
+    }[error]
+    assert find_private(f"Casa {wrong} 1", PrivacyOptions(names=(name,))) is PrivateKind.LISTED_NAME
+
+
+@given(st.text(max_size=512), st.booleans())
+def test_any_text_gets_a_verdict_with_any_options(text: str, keep: bool) -> None:
+    options = PrivacyOptions(names=("Ana", "João Silva", "佐藤"), keep_names=keep)
+    assert find_private(text, options) is None or isinstance(find_private(text, options), PrivateKind)
+
+
+def test_a_number_is_named_before_a_name() -> None:
+    options = PrivacyOptions(names=("Silva",), keep_names=True)
+    assert find_private("Sr. Silva 4111 1111 1111 1111", options) is PrivateKind.CARD
+
+
+def test_the_list_of_names_is_bounded() -> None:
+    with pytest.raises(UsageError, match="at most 64"):
+        PrivacyOptions(names=tuple(f"name {number}" for number in range(65)))
+    for wrong in ("", "x", "?!", "y" * 65):
+        with pytest.raises(UsageError, match="no private name"):
+            PrivacyOptions(names=(wrong,))
+
+
+def test_a_whole_page_stays_and_takes_no_time() -> None:
+    assert find_private("Saída\n" * 1_000) is PrivateKind.PAGE
+    assert find_private("Saída\n" * 300) is None

@@ -117,7 +117,8 @@ async def test_a_sign_that_is_hard_to_read_is_refined_and_the_ledger_says_so(
 ) -> None:
     glasses, phone = memory_link_pair(clock=CLOCK)
     async with cloud_server() as address:
-        chosen = settings(pack_store, tmp_path, cloud=address, recogniser="tiny")
+        # What is asked about is the cascade's matter and has tests of its own.
+        chosen = settings(pack_store, tmp_path, cloud=address, recogniser="tiny", policy="always")
         running = asyncio.create_task(serve(chosen, clock=CLOCK, say=print, link=phone))
         await send(glasses, sign(1, "Saída", noise=130.0))
         first, second = await readings(glasses, 2)
@@ -136,6 +137,8 @@ async def test_a_sign_that_is_hard_to_read_is_refined_and_the_ledger_says_so(
     assert entry.escalate
     assert entry.outcome.value == "refined"
     assert entry.bytes_out > 500
+    assert (entry.policy, entry.network, entry.cloud) == ("always", "wifi", address)
+    assert entry.right_chance is not None  # the metamodel that ships was asked
 
 
 async def test_a_damaged_database_is_set_aside_with_a_warning(pack_store: PackStore, tmp_path: Path) -> None:

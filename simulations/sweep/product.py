@@ -1,0 +1,265 @@
+"""The designs that use the product's link: the daemon in its three forms, and the relay of the split design.
+
+What runs here is what ships: `PhoneDaemon` with its inbox, outbox, ledger, cache and policy, `CloudClient`, both ends
+of the link, and the cloud's service. Only the models, the radio, the network and the machine's sensors are simulated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from phone.battery import Battery
+from phone.cache import TranslationCache
+from phone.cascade.decision import CascadePolicy
+from phone.cascade.inputs import Recogniser, Thermal
+from phone.cloud import CloudClient
+from phone.cloud_channel import CloudTransport
+from phone.daemon import PhoneDaemon
+from phone.database import Database
+from phone.ledger import Consent, Ledger
+from phone.reading import choose_recogniser
+from phone.readings import sign_key
+from phone.settings import PhoneSettings, RecogniserChoice
+from phone.window import RadioWindow
+from shared.errors import StorageError
+from shared.events import EventLog
+from shared.messages.wayword.v1 import types_pb2
+from shared.models.estimate import Estimate
+from shared.models.metamodel import Metamodel
+from shared.models.sign_evidence import SignEvidence
+from simulations.energy.constants import Constants
+from simulations.energy.radio import PhoneRadios
+from simulations.networks.presets import ble_profile
+from simulations.sweep.arms import DEFAULT_POLICY, Arm, Design
+from simulations.sweep.bluetooth import Bluetooth
+from simulations.sweep.cloudside import CloudSide
+from simulations.sweep.devices import Pair, PhoneGauge
+from simulations.sweep.plan import Plan
+from simulations.sweep.policies import Oracle, policy_of
+from simulations.sweep.relay import Relay
+from simulations.sweep.replay import TraceReader, Verdicts, Work
+from simulations.sweep.uplink import Internet, Remote, Sent, SimulatedTransport
+from simulations.sweep.ways import ways_of
+from simulations.sweep.wearer import Wearer
+from simulations.traces.records import SignTrace
+from simulations.virtual_time import VirtualClock
+
+WAKE_BEFORE_S: Final = 1.0
+"""The link is taken up again so long before the gate opens: HELLOs take three connection intervals."""
+SETTLE_S: Final = 1.0
+"""From the last answer until the link may be set aside: its acknowledgement has long arrived."""
+PATIENCE_S: Final = 45.0
+"""What has no last answer by then has none coming: a strip's deadline, its life on the phone, and the answer's way."""
+MAX_ESTIMATES: Final = 4096
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run with the product's link came to.
+
+    Attributes:
+        wearer: with every answer.
+        bluetooth: with its traffic.
+        internet: with radios and what was sent.
+        phone_work: of the phone's models.
+        decisions: of the cascade, by rule and action.
+        bytes_in_ledger: bytes that the ledger says have left.
+        asked: looks about which the cloud was asked, each once, however often it was tried.
+    """
+
+    wearer: Wearer
+    bluetooth: Bluetooth
+    internet: Internet
+    phone_work: Work
+    decisions: dict[str, int]
+    bytes_in_ledger: int
+    asked: int
+
+    @property
+    def sent(self) -> Sent:
+        """What left the phone."""
+        return self.internet.sent
+
+
+Wrap = Callable[[Remote, VirtualClock], Remote]
+"""Puts something between network and cloud: how tests make a cloud late, or wrong."""
+
+
+async def run_product(
+    clock: VirtualClock, arm: Arm, plan: Plan, constants: Constants, *, seed: int, wrap: Wrap | None = None
+) -> Outcome:
+    """Run one arm with the product's own code; must be called inside a `ComputingLoop`."""
+    start = clock.monotonic()
+    pair = Pair.of(arm, constants)
+    internet = Internet(ways_of(arm, plan, constants, seed), PhoneRadios(constants), clock=clock, start_s=start)
+    async with AsyncExitStack() as stack:
+        events = EventLog(None, tier="phone", clock=clock)
+        bluetooth = Bluetooth(ble_profile(arm.link), clock=clock, seed=seed)
+        stack.push_async_callback(bluetooth.close)
+        verdicts = Verdicts()
+        wearer = Wearer(
+            plan.book,
+            bluetooth.glasses,
+            clock=clock,
+            verdicts=verdicts,
+            compute_factor=1 / pair.glasses.speed,
+            start_s=start,
+        )
+        stack.push_async_callback(wearer.close)
+        cloud: CloudClient | None = None
+        if arm.design.asks_cloud:
+            cloud_side = CloudSide(plan.book, clock=clock)
+            stack.push_async_callback(cloud_side.close)
+            transport: CloudTransport = SimulatedTransport(
+                internet,
+                cloud_side if wrap is None else wrap(cloud_side, clock),
+                clock=clock,
+                server_overhead_s=constants["net.server_ms_overhead"] / 1e3,
+                is_private=plan.is_private,
+            )
+            cloud = CloudClient(transport, clock=clock)
+            stack.push_async_callback(cloud.close)
+        settings = PhoneSettings.model_construct(cloud_use=arm.privacy)  # whatever the environment says
+        work = Work()
+        database: Database | None = None
+        if arm.design is Design.SPLIT:
+            assert cloud is not None
+            relay = Relay(link=bluetooth.phone, cloud=cloud, settings=settings, clock=clock, events=events)
+            running = asyncio.create_task(relay.run(), name="relay")
+        else:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wayword-sweep-", dir=_memory_folder()))
+            database = Database(Path(folder) / "phone.sqlite3")
+            stack.callback(database.close)
+            policy = policy_of(arm.policy or DEFAULT_POLICY)
+            daemon = PhoneDaemon(
+                link=bluetooth.phone,
+                reader=TraceReader(
+                    plan.book,
+                    compute_factor=1 / pair.phone.speed,
+                    verdicts=verdicts,
+                    cache=TranslationCache(
+                        database, clock=clock, max_entries=settings.remembered_translations, on_error=_refuse
+                    ),
+                    table_only=arm.design is Design.TABLE,
+                    work=work,
+                    on_read=_told(policy),
+                ),
+                choose_recogniser=_chooser(arm.design),
+                cloud=cloud,
+                ledger=Ledger(database, clock=clock),
+                consent=Consent(database, clock=clock),
+                battery=PhoneGauge(
+                    pair.phone,
+                    plan.wear,
+                    constants,
+                    spent=lambda: work.seconds * pair.phone.compute_watts + internet.radios.joules(internet.now),
+                    clock=clock,
+                    start_s=start,
+                ),
+                settings=settings,
+                clock=clock,
+                events=events,
+                policy=policy,
+                metamodel=Estimates() if cloud is not None else None,
+                network=internet.state,
+                thermal=lambda: Thermal.NORMAL,
+                window=RadioWindow(clock),
+            )
+            running = asyncio.create_task(daemon.run(), name="daemon")
+        walking = asyncio.create_task(_walk(clock, start, plan, bluetooth, wearer), name="walk")
+        await asyncio.wait((running, walking), return_when=asyncio.FIRST_COMPLETED)
+        for task in (running, walking):
+            if task.done():
+                task.result()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        if database is None:
+            return Outcome(wearer, bluetooth, internet, work, {}, relay.bytes_out, relay.pictures_out)
+        counted = Ledger(database, clock=clock).by_rule(left=True)
+        return Outcome(
+            wearer,
+            bluetooth,
+            internet,
+            work,
+            _rules(database, clock),
+            sum(count.bytes_out for count in counted),
+            sum(count.decisions for count in counted),
+        )
+
+
+async def _walk(clock: VirtualClock, start: float, plan: Plan, bluetooth: Bluetooth, wearer: Wearer) -> None:
+    """Let the gate open when the plan says so; set the link aside while nothing is under way."""
+
+    async def until(at: float) -> None:
+        await clock.sleep(max(0.0, start + at - clock.monotonic()))
+
+    for index, opening in enumerate(plan.openings):
+        await until(opening.at - WAKE_BEFORE_S)
+        bluetooth.wake()
+        await until(opening.at)
+        wearer.see(opening)
+        await clock.sleep(0.0)
+        following = plan.openings[index + 1].at if index + 1 < len(plan.openings) else opening.at + 2 * PATIENCE_S
+        patience = min(PATIENCE_S, following - opening.at - WAKE_BEFORE_S)
+        if patience <= SETTLE_S:
+            continue
+        try:
+            async with asyncio.timeout(patience - SETTLE_S):
+                await wearer.quiet()
+        except TimeoutError:
+            if patience < PATIENCE_S:
+                continue
+            wearer.give_up()
+        await clock.sleep(SETTLE_S)
+        bluetooth.doze()
+
+
+class Estimates:
+    """`phone.daemon.Estimator`: the shipped metamodel, asked once for each evidence."""
+
+    def __init__(self) -> None:
+        self._metamodel = Metamodel.builtin()
+        self._known: OrderedDict[SignEvidence, Estimate] = OrderedDict()
+
+    def estimate(self, evidence: SignEvidence) -> Estimate:
+        """See `Metamodel.estimate`."""
+        known = self._known.get(evidence)
+        if known is None:
+            known = self._known[evidence] = self._metamodel.estimate(evidence)
+            if len(self._known) > MAX_ESTIMATES:
+                self._known.popitem(last=False)
+        return known
+
+
+def _chooser(design: Design) -> Callable[[Battery], Recogniser]:
+    if design is Design.TABLE:
+        return lambda battery: Recogniser.TINY
+    return lambda battery: choose_recogniser(RecogniserChoice.AUTO, battery=battery, installed=frozenset(Recogniser))
+
+
+def _told(policy: CascadePolicy) -> Callable[[types_pb2.Strip, SignTrace], None] | None:
+    if not isinstance(policy, Oracle):
+        return None
+    return lambda strip, trace: policy.about(sign_key(strip.captured_us, strip.frame_id, strip.region_id), trace)
+
+
+def _rules(database: Database, clock: VirtualClock) -> dict[str, int]:
+    counted = Ledger(database, clock=clock).by_rule()
+    return {f"{count.action}: {count.rule}": count.decisions for count in counted}
+
+
+def _memory_folder() -> str | None:
+    """Where files stay in memory, so that a run does not wait for a disk."""
+    folder = Path("/dev/shm")  # the database goes into a private folder below it
+    return str(folder) if folder.is_dir() else None
+
+
+def _refuse(error: StorageError) -> None:
+    raise error
