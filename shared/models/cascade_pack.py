@@ -1,7 +1,7 @@
 """The pack of the cascade: a manifest, a graph (`model.onnx`) and what goes with it (`cascade.json`).
 
 One ships inside the package. Another one, made by ``wayword-sim train cascade``, is installed as any pack is
-(``wayword-phone packs install ./folder``) and then takes its place.
+(``wayword-phone packs install --from FOLDER``) and then takes its place.
 """
 
 from __future__ import annotations

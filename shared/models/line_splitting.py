@@ -109,6 +109,8 @@ def split_line(look: Recognition, quad: Quad) -> list[tuple[Recognition, Quad]]:
         end = start + len(look.text[start:end].rstrip())
         left = 0.0 if start == 0 else _edge(look.positions, start, before=True, reach=reach)
         right = 1.0 if end == len(look.text) else _edge(look.positions, end - 1, before=False, reach=reach)
+        if right <= left:
+            return [(look, quad)]  # characters read beyond the end of the line, all in one place: no cells
         places = tuple((place - left) / (right - left) for place in look.positions[start:end])
         part = _recognition(look.text[start:end], look.character_confidences[start:end], places)
         parts.append((part, between(quad, left, right)))

@@ -333,7 +333,7 @@ def _dots(canvas: Canvas, dots: Sequence[Dot], colours: Sequence[int]) -> None:
             if label.leader:
                 nearest = min(max(x, label.box.left), label.box.right), (label.box.top + label.box.bottom) / 2
                 canvas.stroke(x, y, *nearest, colour=RULE)
-            canvas.text(label.x, label.y, dot.label, anchor=label.anchor, size=10)
+            canvas.text(label.x, label.y, dot.label, anchor=label.anchor, size=10, halo=True)
 
 
 def _thinned(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -14,6 +14,8 @@ _MARK: Final = 5.5
 """Half a mark with its halo."""
 _LEADER: Final = 16.0
 """A label further from its mark than this needs a line to it."""
+_FAR: Final = 0.7
+"""Cost of a pixel between a mark and its label; covering costs by the square pixel, see `place_labels`."""
 _RINGS: Final = (7.0, 12.0, 18.0, 26.0, 36.0, 48.0, 62.0)
 _DIRECTIONS: Final = (
     (1.0, -0.5), (1.0, 0.5), (-1.0, -0.5), (-1.0, 0.5), (0.0, -1.0), (0.0, 1.0), (1.0, 0.0), (-1.0, 0.0),
@@ -32,9 +34,11 @@ class Box:
 
     def overlap(self, other: Box) -> float:
         """Area in common."""
+        if self.right <= other.left or other.right <= self.left or self.bottom <= other.top or other.bottom <= self.top:
+            return 0.0
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.bottom, other.bottom) - max(self.top, other.top)
-        return max(0.0, width) * max(0.0, height)
+        return width * height
 
     def outside(self, bounds: Box) -> float:
         """Area beyond the bounds."""
@@ -83,13 +87,15 @@ def place_labels(
             continue
         best: tuple[float, Place] | None = None
         for ring in _RINGS:
+            if best is not None and best[0] <= _FAR * ring:
+                break  # nothing further out can cost less
             for across, down in _DIRECTIONS:
                 place = _candidate(x, y, label, ring, across, down)
                 cost = (
                     4.0 * sum(place.box.overlap(other) for other in (*solid, *written))
                     + 20.0 * place.box.outside(bounds)
                     + 0.6 * sum(place.box.overlap(other) for other in taken)
-                    + 0.7 * ring
+                    + _FAR * ring
                 )
                 if best is None or cost < best[0] - 1e-9:
                     best = cost, place

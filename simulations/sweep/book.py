@@ -37,13 +37,18 @@ PRIVATE_SAMPLES: Final = {
     PrivateKind.EMAIL: "someone@example.org",
     PrivateKind.NUMBER: "100 200 300",
 }
-"""A text of each kind, published ones or invented."""
+"""A text of each kind that one line can show, published ones or invented."""
 
 
 def word_of(*parts: object) -> str:
     """A word that stands for a text: equal for equal parts, of letters only, so that it looks like nothing private."""
     digest = hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=_WORD_LETTERS // 2).digest()
     return "".join(_LETTERS[byte >> 4] + _LETTERS[byte & 15] for byte in digest)
+
+
+def private_text(kind: PrivateKind) -> str:
+    """A text of this kind, or where no line can show it (a page, a listed name) of another: it stays all the same."""
+    return PRIVATE_SAMPLES.get(kind, PRIVATE_SAMPLES[PrivateKind.PHONE])
 
 
 class TraceBook:

@@ -2,7 +2,8 @@
 
 The product's own code runs under virtual time (daemon, policy, link, ledger, cloud service), its models replaced by
 their traces; glasses, phones, networks and the wearer are simulated, with constants that carry source and range. DIR
-gets results.json: the same seed, traces and options give the same bytes, however many processes work.
+gets results.json and a page made from it, report.html: the same seed, traces and options give the same bytes, however
+many processes work.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from phone.cascade.privacy import CloudUse
 from shared.errors import UsageError
 from simulations.energy.devices import GLASSES, PHONES
 from simulations.networks.presets import BLE_PROFILES, PROFILES
+from simulations.sweep.appendix import appendix
 from simulations.sweep.arms import OF_DAY, Design
 from simulations.sweep.builtin import load_traces
+from simulations.sweep.document import parse_sweep, read_sweep
 from simulations.sweep.grid import Done, Grid, run_grid
+from simulations.sweep.page import write_page
 from simulations.sweep.policies import ORACLE
-from simulations.sweep.results import results_of, write_results
+from simulations.sweep.results import results_of, rounded, write_results
+from simulations.sweep.swings import MAX_SWINGS, chosen, swing_runs
 from simulations.sweep.table import table
 from simulations.world.destinations import DESTINATIONS
 
@@ -59,15 +64,34 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="processes (default: %(default)s)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where results.json goes (default: only the table)")
+    parser.add_argument(
+        "--swing",
+        type=int,
+        default=0,
+        metavar="N",
+        help="then move each of the N constants that seem to matter most to its bounds, one at a time (default: 0)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where results.json and report.html go (default: only the table)"
+    )
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="run nothing: draw report.html anew from results.json"
+    )
     parser.add_argument("--time", action="store_true", help="print the CPU seconds of a simulated day of each design")
     parser.set_defaults(body=body)
 
 
 def body(arguments: argparse.Namespace) -> int:
     """Body of `wayword-sim sweep`."""
+    if arguments.page is not None:
+        if arguments.out is None:
+            raise UsageError("--page needs a folder to write to", hint="--out DIR")
+        print(write_page(arguments.out, read_sweep(arguments.page)))
+        return 0
     if not 1 <= arguments.jobs <= MAX_JOBS:
         raise UsageError(f"--jobs must be 1 to {MAX_JOBS}")
+    if not 0 <= arguments.swing <= MAX_SWINGS:
+        raise UsageError(f"--swing must be 0 to {MAX_SWINGS}")
     if not 0 <= arguments.seed <= MAX_SEED:
         raise UsageError(f"--seed must be 0 to {MAX_SEED}")
     grid = Grid(
@@ -92,7 +116,12 @@ def body(arguments: argparse.Namespace) -> int:
     if arguments.time:
         print("\n" + times(done))
     if arguments.out is not None:
+        document |= appendix(traces, seed=grid.seed)
+        if arguments.swing:
+            names = chosen(parse_sweep(rounded(document)), arguments.swing)
+            document["swings"] = swing_runs(traces, grid, names, jobs=arguments.jobs)
         print(f"\n{write_results(arguments.out, document)}")
+        print(write_page(arguments.out, document))
     return 0
 
 

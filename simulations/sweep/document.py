@@ -12,13 +12,29 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import InputError, StorageError
+from simulations.sweep.arms import Design
+from simulations.sweep.results import RESULTS_VERSION
 
-RESULTS_VERSION: Final = 1
-MAX_RESULTS_BYTES: Final = 128 * 1024 * 1024
+MAX_RESULTS_BYTES: Final = 256 * 1024 * 1024
 """Largest results file read, in bytes."""
-NOMINAL: Final = -1
-"""In the place of a sample's number: every constant at its nominal value."""
-HYBRID: Final = "hybrid"
+NOMINAL: Final = 0
+"""Number of the sample that has every constant at its nominal value."""
+HYBRID: Final = Design.HYBRID.value
+VIDEO: Final = Design.VIDEO.value
+
+
+@dataclass(frozen=True, slots=True)
+class ArmOf:
+    """Which cell of the grid; see `simulations.sweep.arms.Arm`."""
+
+    design: str
+    network: str
+    phone: str
+    glasses: str
+    city: str
+    policy: str = ""
+    privacy: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +55,28 @@ class Run:
     """One simulated run.
 
     Attributes:
-        design, policy, network, city, phone, glasses, link, privacy: the arm; `policy` is empty without a cascade.
-        sample: which drawn set of constants, or `NOMINAL`.
-        outcomes: by name; None where a figure does not exist, such as the latency of answers that never came. Joules
+        arm: which cell.
+        sample: which set of constants; `NOMINAL` for the nominal ones.
+        metrics: by name; None where a figure does not exist, such as the latency of answers that never came. Joules
             by component are a table of their own.
+        why_not: why it could not be run; None where it was.
         changed: for a run that swings one constant.
     """
 
-    design: str
-    network: str
-    phone: str
-    glasses: str
-    city: str
+    arm: ArmOf
     sample: int
-    outcomes: Mapping[str, float | Mapping[str, float | None] | None]
-    policy: str = ""
-    privacy: str = ""
-    link: str = ""
+    metrics: Mapping[str, float | Mapping[str, float | None] | None]
+    why_not: str | None = None
     changed: Changed | None = None
 
     def get(self, name: str) -> float | None:
-        """An outcome that is a number; None where it is not there."""
-        value = self.outcomes.get(name)
+        """A metric that is a number; None where it is not there."""
+        value = self.metrics.get(name)
         return None if value is None or isinstance(value, Mapping) else float(value)
 
     def parts(self, name: str) -> dict[str, float]:
-        """An outcome that is a table, without what is unknown."""
-        value = self.outcomes.get(name)
+        """A metric that is a table, without what is unknown."""
+        value = self.metrics.get(name)
         if not isinstance(value, Mapping):
             return {}
         return {key: float(part) for key, part in value.items() if part is not None}
@@ -80,8 +91,6 @@ class Range:
     high: float
     unit: str
     standing: str
-    source: str = ""
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +98,35 @@ class Traces:
     """What stood for the models.
 
     Attributes:
-        looks, signs, phrases: how many.
-        parts, languages, lights: looks by each.
+        signs: looks that were replayed.
+        digest: of them.
+        seed: of the labelled set.
         machine: on which their milliseconds were measured.
         packs: name and version of what took part.
-        sha256: of the file, when known.
+        command: that made them.
     """
 
-    looks: int
     signs: int
-    phrases: int = 0
-    parts: Mapping[str, int] = field(default_factory=dict)
-    languages: Mapping[str, int] = field(default_factory=dict)
-    lights: Mapping[str, int] = field(default_factory=dict)
+    digest: str = ""
+    seed: int = 0
     machine: str = ""
     packs: Mapping[str, str] = field(default_factory=dict)
-    sha256: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many looks of what kind the traces have.
+
+    Attributes:
+        signs, phrases: how many different ones.
+        languages, lights: looks by each.
+    """
+
+    signs: int
+    phrases: int
+    languages: Mapping[str, int]
+    lights: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +147,10 @@ class CurveLine:
 
 @dataclass(frozen=True, slots=True)
 class CurveGroup:
-    """Cascade curves of one recogniser on one part of the traces.
+    """Cascade curves of one recogniser.
 
     Attributes:
-        recogniser, part: which.
+        recogniser: which.
         looks, phrases: how many.
         local, cloud: share right when none and when all are escalated.
         shares: the grid.
@@ -137,7 +159,6 @@ class CurveGroup:
     """
 
     recogniser: str
-    part: str
     looks: int
     phrases: int
     local: float
@@ -148,64 +169,55 @@ class CurveGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What was run.
+class DeviceRuns:
+    """OCR runs per charge of one device.
 
     Attributes:
-        seed, days, samples: of the sweep.
-        command: without paths.
-        designs, networks, cities, phones, glasses, policies, links: in the order they were given.
-        recogniser: the phone's.
-        titles: designs in words.
-        notes: for people.
+        device: its class.
+        runs: by pipeline: nominal, and the tenth and ninetieth percentile of the samples.
     """
 
-    seed: int
-    days: float
-    samples: int
-    designs: Sequence[str]
-    networks: Sequence[str]
-    cities: Sequence[str]
-    phones: Sequence[str]
-    glasses: Sequence[str]
-    policies: Sequence[str] = ()
-    links: Sequence[str] = ()
-    recogniser: str = ""
-    command: str = ""
-    titles: Mapping[str, str] = field(default_factory=dict)
-    notes: Sequence[str] = ()
+    device: str
+    runs: Mapping[str, tuple[float, float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A whole sweep.
+    """A whole sweep; the fields from `ranges` on may be missing, and the report then says less.
 
     Attributes:
         version: of the format.
-        run: what was run.
-        runs: all of them.
-        constants: by name.
-        samples: drawn values by name, one table a sample.
+        seed, days, hours, samples: what was run; `hours` is None for whole days.
         traces: what stood for the models.
-        cascade: cascade curves on the traces.
-        ocr_runs: by device and pipeline: readings that a charge pays for, nominal and the range of the samples.
-        ocr_milliseconds: by pipeline, the CPU time of one reading on the trace machine.
+        constants: values by name, one table a sample, the nominal ones first.
+        runs: all of them.
+        ocr_runs_per_charge: by device.
+        speeds: CPU milliseconds of one reading on the trace machine, by pipeline.
+        ranges: of the constants.
+        counts: of the traces.
+        cascade: curves on the traces.
+        swings: runs that change one constant at a time.
     """
 
     version: int
-    run: Settings
-    runs: Sequence[Run]
-    constants: Mapping[str, Range]
-    samples: Sequence[Mapping[str, float]]
+    seed: int
+    days: int
+    samples: int
     traces: Traces
+    constants: Sequence[Mapping[str, float]]
+    runs: Sequence[Run]
+    hours: float | None = None
+    ocr_runs_per_charge: Sequence[DeviceRuns] = ()
+    speeds: Mapping[str, float] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    counts: Counts | None = None
     cascade: Sequence[CurveGroup] = ()
-    ocr_runs: Mapping[str, Mapping[str, tuple[float, float, float]]] = field(default_factory=dict)
-    ocr_milliseconds: Mapping[str, float] = field(default_factory=dict)
+    swings: Sequence[Run] = ()
 
-    @property
-    def sampled(self) -> list[Run]:
-        """Runs with drawn constants."""
-        return [run for run in self.runs if run.sample != NOMINAL and run.changed is None]
+    def names(self, field_name: str) -> list[str]:
+        """What an arm's field takes, in the order of the runs; without the empty policy of designs that have none."""
+        found = dict.fromkeys(str(getattr(run.arm, field_name)) for run in self.runs)
+        return [name for name in found if name]
 
 
 _SWEEP: Final[TypeAdapter[Sweep]] = TypeAdapter(Sweep)
@@ -246,15 +258,20 @@ def parse_sweep(document: Any, *, origin: str = "the document") -> Sweep:
             f"{origin} is of version {document['version']} of results, this version of wayword knows {RESULTS_VERSION}",
             hint="run the sweep again",
         )
-    for where, number in _numbers(document, ""):
+    for where, number in _numbers(document, "the top"):
         if not math.isfinite(number):
             raise InputError(f"{origin} has a number that is not finite: {where}")
     try:
-        return _SWEEP.validate_python(document)
+        sweep = _SWEEP.validate_python(document)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the top"
         raise InputError(f"{origin} holds no results of a sweep: {where}: {first['msg']}") from error
+    if not sweep.runs:
+        raise InputError(f"{origin} holds no runs")
+    if any(not 0 <= run.sample < len(sweep.constants) for run in sweep.runs):
+        raise InputError(f"{origin} has a run whose constants are missing")
+    return sweep
 
 
 def _numbers(value: Any, where: str) -> Iterator[tuple[str, float]]:

@@ -10,6 +10,9 @@ from typing import Final
 from simulations.report.canvas import with_prefix
 from simulations.sweep.document import Run
 
+_DECIMALS: Final = 6
+"""Of every value; nothing that is shown is smaller."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measure:
@@ -35,7 +38,8 @@ class Measure:
         """Its value in a run; None where it has none."""
         values = [run.get(key) for key in self.keys]
         known = [value for value in values if value is not None]
-        return sum(known) if len(known) == len(values) else None
+        # A difference of large sums may leave a billionth of a joule, which would stretch a logarithmic axis.
+        return round(math.fsum(known), _DECIMALS) if len(known) == len(values) else None
 
     @property
     def percent(self) -> bool:
@@ -110,7 +114,7 @@ PHONE_JOULES: Final = Measure(("phone_total_joules",), "phone energy a day", "ph
 ADDED_JOULES: Final = Measure(
     ("phone_added_joules",),
     "phone energy a day for Wayword",
-    "of it Wayword",
+    "Wayword's part",
     "J",
     False,
     "least phone energy for Wayword",

@@ -110,7 +110,7 @@ def _traffic(run: Run) -> Metrics:
         pictures, lost, asked = outcome.wearer.strips, outcome.wearer.lost, outcome.asked
         phone_runs, glasses_runs, ledger = outcome.phone_work.runs, 0, outcome.bytes_in_ledger
     else:
-        pictures, lost, asked = outcome.stills, outcome.lost, sent.calls
+        pictures, lost, asked = outcome.stills, outcome.lost, outcome.asked
         phone_runs, glasses_runs, ledger = 0, outcome.glasses_work.runs, 0
     up, down = _link_bytes(outcome)
     share = asked / pictures if pictures else 0.0

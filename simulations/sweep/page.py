@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
+from shared.errors import StorageError
 from simulations.report.markup import bullets, charts, contents, document, heading, pairs, paragraph
-from simulations.sweep.document import HYBRID, Sweep, parse_sweep
-from simulations.sweep.measures import DESIGN_TITLES, DESIGN_WORDS, GLASSES_HOURS, PHONE_HOURS, QUALITY, Measure
+from simulations.sweep.arms import OF_DAY
+from simulations.sweep.document import HYBRID, VIDEO, Sweep, parse_sweep
+from simulations.sweep.measures import DESIGN_WORDS, GLASSES_HOURS, PHONE_HOURS, QUALITY, Measure
 from simulations.sweep.page_plots import battery_charts, curve_chart, policy_chart, title_of, tradeoffs
 from simulations.sweep.page_sensitivity import section as sensitivity_section
 from simulations.sweep.page_sensitivity import widest_table
@@ -17,11 +19,14 @@ from simulations.sweep.page_tables import (
     device_tables,
     leader_table,
     parts_tables,
+    refusals,
     runs_table,
     samples_of,
 )
+from simulations.sweep.results import rounded
 from simulations.sweep.summary import AGREE, USEFUL, Slice
 
+PAGE_NAME: Final = "report.html"
 TITLE: Final = "Wayword: which tier should do what"
 _SECTIONS: Final = (
     ("short", "In short"),
@@ -47,8 +52,6 @@ def sweep_page(results: Sweep | Mapping[str, Any]) -> str:
         InputError: they are no results of a sweep.
     """
     sweep = results if isinstance(results, Sweep) else parse_sweep(results)
-    titles = {design: DESIGN_TITLES.get(design, design) for design in sweep.run.designs}
-    sweep = replace(sweep, run=replace(sweep.run, titles={**titles, **sweep.run.titles}))
     of = Slice(sweep)
     bodies = (
         _short(of),
@@ -72,11 +75,32 @@ def sweep_page(results: Sweep | Mapping[str, Any]) -> str:
     return document(TITLE, parts)
 
 
+def write_page(folder: Path, results: Sweep | Mapping[str, Any]) -> Path:
+    """Write `report.html`, whole or not at all; the page is the one that the written `results.json` gives, too.
+
+    Args:
+        folder: made where there is none.
+        results: of a sweep; a document may be rounded or not.
+
+    Raises:
+        InputError: they are no results of a sweep.
+        StorageError: it cannot be written.
+    """
+    path, temporary = folder / PAGE_NAME, folder / f"{PAGE_NAME}.part"
+    page = sweep_page(results if isinstance(results, Sweep) else rounded(results))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
 def _subtitle(of: Slice) -> str:
-    run = of.sweep.run
     return (
-        f"{_many(len(run.designs), 'design')} in simulated days of a traveller in {_cities(run.cities)}, on "
-        f"{_many(len(run.networks), 'network')}, with the product's own policy, queues and link code under virtual time "
+        f"{_many(len(of.designs), 'design')} in simulated days of a traveller in {_cities(of.sweep.names('city'))}, on "
+        f"{_many(len(of.networks), 'network')}, with the product's own policy, queues and link code under virtual time "
         "and its models replaced by what they did on labelled signs."
     )
 
@@ -85,8 +109,8 @@ def _short(of: Slice) -> str:
     return (
         paragraph(
             "Who has the best figure on each network (median of the samples), and which designs are level with it: not "
-            f"behind in at least {100 * AGREE:.0f} % of the samples. Designs that get fewer than {100 * USEFUL:.0f} % as "
-            "many signs right as the best one do not compete: doing nothing costs nothing."
+            f"behind in at least {100 * AGREE:.0f} % of the samples. Designs that get fewer than {100 * USEFUL:.0f} % "
+            "as many signs right as the best one do not compete: doing nothing costs nothing."
         )
         + leader_table(of)
         + bullets(_headlines(of))
@@ -95,9 +119,8 @@ def _short(of: Slice) -> str:
 
 def _headlines(of: Slice) -> list[str]:
     """The hybrid against the next best and against video, in words."""
-    sweep = of.sweep
     lines = []
-    rival = of.next_best(sweep.run.designs)
+    rival = of.next_best()
     mine = of.spread(HYBRID, QUALITY)
     if rival is not None and mine is not None:
         differences = [100 * difference for _, difference in of.paired(HYBRID, rival, QUALITY)]
@@ -106,13 +129,13 @@ def _headlines(of: Slice) -> list[str]:
             middle = ordered[len(ordered) // 2]
             lines.append(
                 f"On network {of.network} the hybrid has {100 * mine.middle:.1f} % of the signs right while in view, "
-                f"{middle:+.1f} points from {title_of(sweep, rival)}, the best of the other designs (median of "
+                f"{middle:+.1f} points from {title_of(rival)}, the best of the other designs (median of "
                 f"{len(differences)} samples; {ordered[0]:+.1f} to {ordered[-1]:+.1f})."
             )
     shares = []
-    for network in sweep.run.networks:
+    for network in of.networks:
         mine_bytes = of.spread(HYBRID, _UP, network=network)
-        video = of.spread("cloud-video", _UP, network=network)
+        video = of.spread(VIDEO, _UP, network=network)
         if mine_bytes is not None and video is not None and video.middle > 0:
             shares.append(f"{100 * mine_bytes.middle / video.middle:.2g} % ({network})")
     if shares:
@@ -121,46 +144,41 @@ def _headlines(of: Slice) -> list[str]:
 
 
 def _run(of: Slice) -> str:
-    run, traces = of.sweep.run, of.sweep.traces
+    sweep, traces = of.sweep, of.sweep.traces
+    policies, arm = sweep.names("policy"), sweep.runs[0].arm
     rows = [
-        *((title_of(of.sweep, design), DESIGN_WORDS.get(design, "")) for design in run.designs),
-        ("networks", _listed(run.networks) + _day_words(run.networks)),
-        ("link", f"glasses to phone: {_listed(run.links)}" if run.links else "as the product has it"),
-        ("phones", _listed(run.phones)),
-        ("glasses", _listed(run.glasses)),
-        ("cities", _cities(run.cities)),
-        ("policies", f"of the hybrid: {_listed(run.policies)}" if run.policies else "the product's"),
-        ("length", f"{run.days:g} simulated {'day' if run.days == 1 else 'days'} a run"),
+        *((title_of(design), DESIGN_WORDS.get(design, "")) for design in of.designs),
+        ("networks", _listed(of.networks) + _day_words(of.networks)),
+        ("link", f"{arm.link or 'the usual one'}, between glasses and phone"),
+        ("phones", _listed(sweep.names("phone"))),
+        ("glasses", _listed(sweep.names("glasses"))),
+        ("cities", _cities(sweep.names("city"))),
+        ("policies", f"{_listed(policies)}, of the hybrid" if policies else "none: no design has one"),
+        ("privacy", f"{arm.privacy or 'allow'}: the wearer's switch for the cloud"),
+        ("length", f"{_many(sweep.days, 'simulated day')} a run" + _hours_words(sweep.hours)),
+        ("samples", _samples_words(of)),
+        ("seed", f"{sweep.seed}; the same seed, traces and options give the same bytes"),
         (
-            "samples",
-            f"{run.samples} sets of the {len(of.sweep.constants)} constants of energy, network and wearer, drawn from "
-            "their ranges; every design meets the same sets",
+            "runs",
+            f"{len(sweep.runs)}" + (f", and {len(sweep.swings)} with one constant changed" if sweep.swings else ""),
         ),
-        ("seed", f"{run.seed}; the same seed gives the same bytes"),
-        ("runs", f"{len(of.sweep.runs)}"),
+        ("signs", _signs_words(sweep)),
+        ("milliseconds", f"of one thread of: {traces.machine or 'a machine that is not named'}"),
+        ("packs", ", ".join(f"{name} {version}" for name, version in sorted(traces.packs.items())) or "not recorded"),
         (
-            "signs",
-            f"{traces.looks} looks at {traces.signs} signs"
-            + (f" of {traces.phrases} phrases" if traces.phrases else "")
-            + f"; by part: {_counted(traces.parts)}; by language: {_counted(traces.languages)}; by light: "
-            f"{_counted(traces.lights)}",
+            "traces",
+            f"{traces.command or 'not recorded how made'}; seed {traces.seed}, digest {traces.digest or 'none'}",
         ),
-        ("milliseconds", f"of one core of: {traces.machine or 'a machine that is not named'}"),
-        ("packs", ", ".join(f"{name} {version}" for name, version in traces.packs.items()) or "not recorded"),
-        ("command", run.command or "not recorded"),
     ]
-    if run.recogniser:
-        rows.insert(len(run.designs) + 6, ("recogniser", f"the phone's: {run.recogniser}"))
-    if traces.sha256:
-        rows.append(("traces", f"sha256 {traces.sha256}"))
-    return pairs(rows) + bullets(run.notes)
+    refused = refusals(of)
+    return pairs(rows) + (paragraph("What cannot be run:") + bullets(refused) if refused else "")
 
 
 def _designs(of: Slice) -> str:
     return (
         paragraph(
             f"Medians of the samples, and below them the range of eight samples in ten. {of.phone}, {of.glasses}, "
-            f"{of.city}"
+            f"{of.city.title()}"
             + (f", policy {of.policy}" if of.policy else "")
             + ". Green: ahead, or level with who is ahead."
         )
@@ -176,8 +194,8 @@ def _cascade(of: Slice) -> str:
     policies = policy_chart(of)
     text = paragraph(
         "How many looks are right when a share of them is escalated, in the order of each score: on the traces alone, "
-        "where the cloud always answers in time. The signs had no part in training the metamodel. The oracle knows both "
-        "answers and escalates where the cloud's is better."
+        "where the cloud always answers in time. The signs had no part in training the metamodel. The oracle knows "
+        "both answers and escalates where the cloud's is better."
     )
     if not figures and not policies:
         return paragraph(
@@ -188,8 +206,8 @@ def _cascade(of: Slice) -> str:
 
 def _battery(of: Slice) -> str:
     hours = paragraph(
-        "Hours of wearing and carrying until the battery is at its reserve, at the mean rate of the time awake. Whiskers: "
-        "eight in ten samples. The phone also pays for the wearer's other use of it."
+        "Hours of wearing and carrying until the battery is at its reserve, at the mean rate of the time awake. "
+        "Whiskers: eight in ten samples. The phone also pays for the wearer's other use of it."
     )
     runs = runs_table(of)
     return (
@@ -207,15 +225,15 @@ def _sensitivity(of: Slice) -> str:
 
 
 def _care(of: Slice) -> str:
-    traces = of.sweep.traces
     samples = samples_of(of)
     lines = [
         "Nothing here was measured on glasses or phones. Energy is a model: time of the traces, scaled by a device's "
         "speed, times a power from literature or an assumption; the page is as good as those constants.",
-        "The wearer is an assumption too: how many signs come into view, how long they stay, and how often they are seen "
-        "again scale bytes and energy of all designs alike, and shift the balance between idle and active power.",
-        "A sign of the simulated city is a look of the traces in the same language, and in the same light where there is "
-        f"one. With {traces.signs} signs the same looks come again and again: the ranges say nothing about other signs.",
+        "The wearer is an assumption too: how many signs come into view, how long they stay, and how often they are "
+        "seen again scale bytes and energy of all designs alike, and shift the balance between idle and active power.",
+        "A sign of the simulated city is a look of the traces in the same language, and in the same light where there "
+        f"is one. With {of.sweep.traces.signs} looks the same ones come again and again: the ranges say nothing about "
+        "other signs.",
         "Ranges are those of the constants, not confidence intervals of the product: a constant outside its range, or "
         "one that is missing from the model, is not in them.",
         "Designs that send pictures to the cloud are judged by the same cloud reading of the same strip; what video "
@@ -226,12 +244,6 @@ def _care(of: Slice) -> str:
         lines.insert(
             0, f"Only {samples} samples were drawn: a range of eight in ten is then little more than both ends."
         )
-    used = [part for part in ("train", "calibration") if traces.parts.get(part)]
-    if used:
-        lines.append(
-            f"The replayed looks include those of part {' and '.join(used)}, on which the metamodel was fitted or "
-            "calibrated: there it does better than on new signs. The cascade curves leave them out."
-        )
     return bullets(lines) + widest_table(of.sweep)
 
 
@@ -239,8 +251,36 @@ _HOURS: Final = (GLASSES_HOURS, PHONE_HOURS)
 _UP: Final = Measure(("bytes_out",), "", "", "B", False)
 
 
+def _samples_words(of: Slice) -> str:
+    sweep = of.sweep
+    count = len(sweep.constants[0]) if sweep.constants else 0
+    if not sweep.samples:
+        return (
+            f"none: all {count} constants of energy, network and wearer at their nominal values, so no ranges are shown"
+        )
+    return (
+        f"{sweep.samples} sets of the {count} constants of energy, network and wearer, drawn from their ranges, beside "
+        "the nominal one; every design meets the same sets"
+    )
+
+
+def _signs_words(sweep: Sweep) -> str:
+    text = _many(sweep.traces.signs, "look")
+    counts = sweep.counts
+    if counts is None:
+        return text
+    return (
+        f"{text} at {_many(counts.signs, 'sign')} of {_many(counts.phrases, 'phrase')}; by language: "
+        f"{_counted(counts.languages)}; by light: {_counted(counts.lights)}"
+    )
+
+
+def _hours_words(hours: float | None) -> str:
+    return "" if hours is None else f", of it the first {hours:g} hours that the glasses are worn"
+
+
 def _day_words(networks: Sequence[str]) -> str:
-    return " (“day” follows the traveller: hotel and cafe Wi-Fi, street, metro)" if "day" in networks else ""
+    return " (“day” follows the traveller: hotel and cafe Wi-Fi, street, metro)" if OF_DAY in networks else ""
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -252,7 +292,7 @@ def _cities(names: Iterable[str]) -> str:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "not recorded"
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "not recorded"
 
 
 def _many(count: int, name: str) -> str:

@@ -10,9 +10,10 @@ from simulations.bench.cascade.looks import DOUBT, GAIN, PLAIN
 from simulations.report.canvas import mark, nice_axis
 from simulations.report.charts import Axis, Bar, Dot, Line, bar_chart, line_chart, scatter_chart
 from simulations.report.markup import charts, figure, heading, key, panel, paragraph
-from simulations.sweep.document import CurveGroup, Sweep
+from simulations.sweep.document import HYBRID, CurveGroup
 from simulations.sweep.measures import (
     ADDED_JOULES,
+    DESIGN_TITLES,
     ESCALATED,
     FIRST_P50,
     FIRST_P95,
@@ -57,23 +58,21 @@ def look_of(design: str, designs: Sequence[str]) -> int:
     return _LOOKS.get(design, 7 + list(designs).index(design))
 
 
-def design_key(sweep: Sweep) -> str:
+def design_key(designs: Sequence[str]) -> str:
     """Legend of all the charts of designs."""
-    designs = sweep.run.designs
-    return key(
-        (mark(7, 7, look_of(design, designs), look_of(design, designs)), title_of(sweep, design)) for design in designs
-    )
+    looks = [look_of(design, designs) for design in designs]
+    return key((mark(7, 7, look, look), title_of(design)) for look, design in zip(looks, designs, strict=True))
 
 
-def title_of(sweep: Sweep, design: str) -> str:
+def title_of(design: str) -> str:
     """A design in words."""
-    return sweep.run.titles.get(design, design)
+    return DESIGN_TITLES.get(design, design)
 
 
 def tradeoffs(of: Slice) -> str:
     """Quality against everything else: a large chart for the main network, small ones for the others."""
-    parts = [design_key(of.sweep)]
-    networks = of.sweep.run.networks
+    parts = [design_key(of.designs)]
+    networks = of.networks
     for measure in AXES:
         cells = {network: _dots(of, measure, network) for network in networks}
         if not any(cells.values()):
@@ -104,15 +103,14 @@ def tradeoffs(of: Slice) -> str:
 
 def battery_charts(of: Slice, measures: Sequence[Measure]) -> str:
     """Battery life by design on the main network."""
-    sweep = of.sweep
     figures = []
     for measure in measures:
-        found = [(design, of.spread(design, measure)) for design in sweep.run.designs]
+        found = [(design, of.spread(design, measure)) for design in of.designs]
         known = [(design, each) for design, each in found if each is not None]
         if not known:
             continue
         bars = [
-            Bar(title_of(sweep, design), each.middle, (each.low, each.high), look_of(design, sweep.run.designs))
+            Bar(title_of(design), each.middle, (each.low, each.high), look_of(design, of.designs))
             for design, each in known
         ]
         axis = Axis(measure.title, 0.0, 1.05 * max(each.high for _, each in known) or 1.0)
@@ -135,11 +133,11 @@ def curve_chart(group: CurveGroup) -> str:
         ends += [*line.qualities, *(value for _, low, high in band for value in (low, high))]
     dots = [
         Dot("", share, quality, label=name, colour=_POLICY_LOOKS.get(name, 6), shape=3)
-        for name, (share, quality) in group.arms.items()
+        for name, (share, quality) in sorted(group.arms.items())
     ]
     ends += [dot.y for dot in dots]
     svg = line_chart(
-        f"{group.part}, {group.recogniser} recogniser",
+        f"{group.recogniser} recogniser",
         Axis("share of looks escalated", 0.0, 1.0, percent=True),
         nice_axis("looks right", ends, percent=True),
         lines,
@@ -157,9 +155,9 @@ def curve_chart(group: CurveGroup) -> str:
 def policy_chart(of: Slice) -> str:
     """The hybrid under several policies in the simulated day; empty with fewer than two."""
     dots = []
-    for policy in of.sweep.run.policies:
-        share = of.spread("hybrid", ESCALATED, policy=policy)
-        right = of.spread("hybrid", QUALITY, policy=policy)
+    for policy in of.sweep.names("policy"):
+        share = of.spread(HYBRID, ESCALATED, policy=policy)
+        right = of.spread(HYBRID, QUALITY, policy=policy)
         if share is not None and right is not None:
             look = _POLICY_LOOKS.get(policy, 5)
             dots.append(Dot(policy, share.middle, right.middle, _ends(share), _ends(right), policy, look, look))
@@ -178,7 +176,7 @@ def policy_chart(of: Slice) -> str:
 
 
 def _dots(of: Slice, measure: Measure, network: str) -> list[Dot]:
-    designs = of.sweep.run.designs
+    designs = of.designs
     dots = []
     for design in designs:
         x, y = of.spread(design, measure, network=network), of.spread(design, QUALITY, network=network)
@@ -189,7 +187,7 @@ def _dots(of: Slice, measure: Measure, network: str) -> list[Dot]:
             late = of.spread(design, FIRST_P95, network=network)
             interval = (x.middle, x.middle if late is None else max(late.middle, x.middle))
         look = look_of(design, designs)
-        name = title_of(of.sweep, design)
+        name = title_of(design)
         dots.append(Dot(name, x.middle, y.middle, interval, _ends(y), name, look, look))
     return dots
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,25 +51,23 @@ class Outcome:
     found: Sensitivity | None
 
 
-def in_play(sweep: Sweep, name: str) -> bool:
-    """Whether a constant can matter at all: those of devices and networks that took no part cannot."""
-    run = sweep.run
-    subject = name.split(".", 1)[0]
-    if subject in _DEVICES:
-        return subject in (*run.phones, *run.glasses)
-    return all(not name.startswith(f"{prefix}.") or network in run.networks for prefix, network in _OF_NETWORK.items())
+def in_play(sweep: Sweep, names: Iterable[str]) -> list[str]:
+    """Of some constants those that can matter at all: not those of devices and networks that took no part."""
+    devices, networks = {*sweep.names("phone"), *sweep.names("glasses")}, set(sweep.names("network"))
+    absent = [f"{device}." for device in _DEVICES if device not in devices]
+    absent += [f"{prefix}." for prefix, network in _OF_NETWORK.items() if network not in networks]
+    return [name for name in names if not name.startswith(tuple(absent))]
 
 
 def outcomes(of: Slice) -> list[Outcome]:
     """What moves the hybrid's outcomes, and its lead over the next best design, on the main network."""
-    sweep = of.sweep
     found = [
         _outcome(of, measure.title, [(run.sample, measure.of(run)) for run in of.runs(HYBRID)]) for measure in _OUTCOMES
     ]
-    rival = of.next_best(sweep.run.designs)
+    rival = of.next_best()
     if rival is not None:
         for measure in _ADVANTAGES:
-            title = f"{measure.title}: hybrid less {title_of(sweep, rival)}"
+            title = f"{measure.title}: hybrid less {title_of(rival)}"
             found.append(_outcome(of, title, list(of.paired(HYBRID, rival, measure))))
     return [each for each in found if each is not None]
 
@@ -144,11 +142,10 @@ def one_at_a_time(of: Slice, measure: Measure) -> tuple[float | None, list[OneAt
 
 def robustness(of: Slice) -> str:
     """In how many samples the hybrid is ahead of the next best design."""
-    sweep = of.sweep
-    rival = of.next_best(sweep.run.designs)
+    rival = of.next_best()
     if rival is None:
         return ""
-    name = title_of(sweep, rival)
+    name = title_of(rival)
     lines = []
     for measure in (*_ADVANTAGES, GLASSES_JOULES, UP_BYTES):
         differences = [difference for _, difference in of.paired(HYBRID, rival, measure)]
@@ -167,7 +164,7 @@ def robustness(of: Slice) -> str:
 
 def widest(sweep: Sweep) -> list[tuple[str, Range]]:
     """Constants in play, those first whose bounds are furthest apart as a ratio."""
-    known = [(name, each) for name, each in sweep.constants.items() if in_play(sweep, name) and each.low > 0]
+    known = [(name, sweep.ranges[name]) for name in in_play(sweep, sweep.ranges) if sweep.ranges[name].low > 0]
     return sorted(known, key=lambda pair: (-pair[1].high / pair[1].low, pair[0]))
 
 
@@ -193,8 +190,9 @@ def _outcome(of: Slice, title: str, values: Sequence[tuple[int, float | None]]) 
     known = [(sample, value) for sample, value in values if value is not None and sample != NOMINAL]
     if not known:
         return None
-    drawn = {name: column for name, column in of.drawn([s for s, _ in known]).items() if in_play(of.sweep, name)}
-    return Outcome(title, sensitivity(drawn, [value for _, value in known], seed=of.sweep.run.seed))
+    drawn = of.drawn([sample for sample, _ in known])
+    columns = {name: drawn[name] for name in in_play(of.sweep, drawn)}
+    return Outcome(title, sensitivity(columns, [value for _, value in known], seed=of.sweep.seed))
 
 
 def _noise(found: Sequence[Outcome]) -> str:
@@ -215,7 +213,7 @@ def _certain(of: Slice, found: Sequence[Outcome]) -> list[str]:
         names = [f"{influence.name} ({influence.rho:+.2f})" for influence in each.found.certain[:5]]
         lines.append(f"{each.title}: {', '.join(names) if names else 'none stands out from chance'}.")
     certain = {influence.name for each in found if each.found is not None for influence in each.found.certain}
-    assumed = sorted(name for name in certain if _standing(of.sweep.constants, name) == _ASSUMED)
+    assumed = sorted(name for name in certain if _standing(of.sweep.ranges, name) == _ASSUMED)
     parts = [heading("What stands out", level=3), bullets(lines)]
     if assumed:
         parts.append(
@@ -239,7 +237,7 @@ def _tornado(sweep: Sweep, measure: Measure, nominal: float, found: Sequence[One
     values = [nominal, *(value for each in found for value in (each.low, each.high))]
     unit = "" if measure.percent else measure.unit
     axis = nice_axis(measure.title, values, percent=measure.percent, unit=unit, span=1e9)
-    rows = [Swing(each.name, each.low, each.high, _bounds(sweep.constants.get(each.name))) for each in found]
+    rows = [Swing(each.name, each.low, each.high, _bounds(sweep.ranges.get(each.name))) for each in found]
     return figure(swing_chart(f"Hybrid: {measure.title}", axis, nominal, rows))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from glasses.signs import CLOSER_SCALE, KEEP_LOST_S
 from simulations.energy.constants import Constants
@@ -15,9 +14,6 @@ from simulations.traces.records import SignTrace
 from simulations.world.choice import TraceChooser
 from simulations.world.day import MAX_LOOKS, Encounter, Segment, Wear, wear
 from simulations.world.destinations import destination
-
-MAX_ENCOUNTERS: Final = 200_000
-"""Signs of one run, at most: a month of busy days."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,103 +95,155 @@ Wrap = Callable[[Remote, VirtualClock], Remote]
 async def run_product(
     clock: VirtualClock, arm: Arm, plan: Plan, constants: Constants, *, seed: int, wrap: Wrap | None = None
 ) -> Outcome:
-    """Run one arm with the product's own code; must be called inside a `ComputingLoop`."""
-    start = clock.monotonic()
-    pair = Pair.of(arm, constants)
-    internet = Internet(ways_of(arm, plan, constants, seed), PhoneRadios(constants), clock=clock, start_s=start)
+    """Run one arm with the product's own code; must be called inside a `ComputingLoop`.
+
+    Args:
+        clock: of the loop, which stands at the first midnight.
+        arm: what to run.
+        plan: what comes into view.
+        constants: of the run.
+        seed: of links and networks.
+        wrap: puts something between network and cloud; None for nothing.
+
+    Raises:
+        UsageError: the arm names something that there is not.
+    """
     async with AsyncExitStack() as stack:
-        events = EventLog(None, tier="phone", clock=clock)
-        bluetooth = Bluetooth(ble_profile(arm.link), clock=clock, seed=seed)
-        stack.push_async_callback(bluetooth.close)
-        verdicts = Verdicts()
-        wearer = Wearer(
-            plan.book,
-            bluetooth.glasses,
-            clock=clock,
-            verdicts=verdicts,
-            compute_factor=1 / pair.glasses.speed,
-            start_s=start,
-        )
-        stack.push_async_callback(wearer.close)
-        cloud: CloudClient | None = None
-        if arm.design.asks_cloud:
-            cloud_side = CloudSide(plan.book, clock=clock)
-            stack.push_async_callback(cloud_side.close)
-            transport: CloudTransport = SimulatedTransport(
-                internet,
-                cloud_side if wrap is None else wrap(cloud_side, clock),
-                clock=clock,
-                server_overhead_s=constants["net.server_ms_overhead"] / 1e3,
-                is_private=plan.is_private,
-            )
-            cloud = CloudClient(transport, clock=clock)
-            stack.push_async_callback(cloud.close)
-        settings = PhoneSettings.model_construct(cloud_use=arm.privacy)  # whatever the environment says
-        work = Work()
-        database: Database | None = None
-        if arm.design is Design.SPLIT:
-            assert cloud is not None
-            relay = Relay(link=bluetooth.phone, cloud=cloud, settings=settings, clock=clock, events=events)
-            running = asyncio.create_task(relay.run(), name="relay")
-        else:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="wayword-sweep-", dir=_memory_folder()))
-            database = Database(Path(folder) / "phone.sqlite3")
-            stack.callback(database.close)
-            policy = policy_of(arm.policy or DEFAULT_POLICY)
-            daemon = PhoneDaemon(
-                link=bluetooth.phone,
-                reader=TraceReader(
-                    plan.book,
-                    compute_factor=1 / pair.phone.speed,
-                    verdicts=verdicts,
-                    cache=TranslationCache(
-                        database, clock=clock, max_entries=settings.remembered_translations, on_error=_refuse
-                    ),
-                    table_only=arm.design is Design.TABLE,
-                    work=work,
-                    on_read=_told(policy),
-                ),
-                choose_recogniser=_chooser(arm.design),
-                cloud=cloud,
-                ledger=Ledger(database, clock=clock),
-                consent=Consent(database, clock=clock),
-                battery=PhoneGauge(
-                    pair.phone,
-                    plan.wear,
-                    constants,
-                    spent=lambda: work.seconds * pair.phone.compute_watts + internet.radios.joules(internet.now),
-                    clock=clock,
-                    start_s=start,
-                ),
-                settings=settings,
-                clock=clock,
-                events=events,
-                policy=policy,
-                metamodel=Estimates() if cloud is not None else None,
-                network=internet.state,
-                thermal=lambda: Thermal.NORMAL,
-                window=RadioWindow(clock),
-            )
-            running = asyncio.create_task(daemon.run(), name="daemon")
-        walking = asyncio.create_task(_walk(clock, start, plan, bluetooth, wearer), name="walk")
+        scene = _Scene(clock, arm, plan, constants, seed, stack, wrap)
+        phone = scene.relay() if arm.design is Design.SPLIT else scene.daemon()
+        running = asyncio.create_task(phone.run(), name="phone")
+        walking = asyncio.create_task(_walk(clock, scene.start, plan, scene.bluetooth, scene.wearer), name="walk")
         await asyncio.wait((running, walking), return_when=asyncio.FIRST_COMPLETED)
         for task in (running, walking):
             if task.done():
                 task.result()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        if database is None:
-            return Outcome(wearer, bluetooth, internet, work, {}, relay.bytes_out, relay.pictures_out)
-        counted = Ledger(database, clock=clock).by_rule(left=True)
-        return Outcome(
-            wearer,
-            bluetooth,
-            internet,
-            work,
-            _rules(database, clock),
-            sum(count.bytes_out for count in counted),
-            sum(count.decisions for count in counted),
+        return scene.outcome(phone)
+
+
+class _Scene:
+    """What a run is made of; whatever must be closed is closed by the stack."""
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        arm: Arm,
+        plan: Plan,
+        constants: Constants,
+        seed: int,
+        stack: AsyncExitStack,
+        wrap: Wrap | None,
+    ) -> None:
+        self.start = clock.monotonic()
+        self._clock = clock
+        self._arm = arm
+        self._plan = plan
+        self._constants = constants
+        self._stack = stack
+        self._pair = Pair.of(arm, constants)
+        self._events = EventLog(None, tier="phone", clock=clock)
+        self._settings = PhoneSettings.model_construct(cloud_use=arm.privacy)  # whatever the environment says
+        self._verdicts = Verdicts()
+        self._work = Work()
+        self._ledger: Ledger | None = None
+        ways = ways_of(arm, plan, constants, seed)
+        self._internet = Internet(ways, PhoneRadios(constants), clock=clock, start_s=self.start)
+        self.bluetooth = Bluetooth(ble_profile(arm.link), clock=clock, seed=seed)
+        stack.push_async_callback(self.bluetooth.close)
+        self.wearer = Wearer(
+            plan.book,
+            self.bluetooth.glasses,
+            clock=clock,
+            verdicts=self._verdicts,
+            compute_factor=1 / self._pair.glasses.speed,
+            start_s=self.start,
         )
+        stack.push_async_callback(self.wearer.close)
+        self._cloud = self._connected_cloud(wrap) if arm.design.asks_cloud else None
+
+    def _connected_cloud(self, wrap: Wrap | None) -> CloudClient:
+        service = CloudSide(self._plan.book, clock=self._clock)
+        self._stack.push_async_callback(service.close)
+        transport: CloudTransport = SimulatedTransport(
+            self._internet,
+            service if wrap is None else wrap(service, self._clock),
+            clock=self._clock,
+            server_overhead_s=self._constants["net.server_ms_overhead"] / 1e3,
+            is_private=self._plan.is_private,
+        )
+        cloud = CloudClient(transport, clock=self._clock)
+        self._stack.push_async_callback(cloud.close)
+        return cloud
+
+    def relay(self) -> Relay:
+        """The phone of the split design."""
+        assert self._cloud is not None
+        return Relay(
+            link=self.bluetooth.phone,
+            cloud=self._cloud,
+            settings=self._settings,
+            clock=self._clock,
+            events=self._events,
+        )
+
+    def daemon(self) -> PhoneDaemon:
+        """The product's phone; without a cloud where the design has none."""
+        clock, arm = self._clock, self._arm
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="wayword-sweep-", dir=_memory_folder()))
+        database = Database(Path(folder) / "phone.sqlite3")
+        self._stack.callback(database.close)
+        self._ledger = Ledger(database, clock=clock)
+        policy = policy_of(arm.policy or DEFAULT_POLICY)
+        cache = TranslationCache(
+            database, clock=clock, max_entries=self._settings.remembered_translations, on_error=_refuse
+        )
+        reader = TraceReader(
+            self._plan.book,
+            compute_factor=1 / self._pair.phone.speed,
+            verdicts=self._verdicts,
+            cache=cache,
+            table_only=arm.design is Design.TABLE,
+            work=self._work,
+            on_read=_told(policy),
+        )
+        gauge = PhoneGauge(
+            self._pair.phone, self._plan.wear, self._constants, spent=self._spent, clock=clock, start_s=self.start
+        )
+        return PhoneDaemon(
+            link=self.bluetooth.phone,
+            reader=reader,
+            choose_recogniser=_chooser(arm.design),
+            cloud=self._cloud,
+            ledger=self._ledger,
+            consent=Consent(database, clock=clock),
+            battery=gauge,
+            settings=self._settings,
+            clock=clock,
+            events=self._events,
+            policy=policy,
+            metamodel=None if self._cloud is None else Estimates(),
+            network=self._internet.state,
+            thermal=lambda: Thermal.NORMAL,
+            window=RadioWindow(clock),
+        )
+
+    def _spent(self) -> float:
+        """Joules that reading and the internet have cost the phone so far."""
+        reading = self._work.seconds * self._pair.phone.compute_watts
+        return reading + self._internet.radios.joules(self._internet.now)
+
+    def outcome(self, phone: Relay | PhoneDaemon) -> Outcome:
+        """What the run came to."""
+        if isinstance(phone, Relay):
+            decisions: dict[str, int] = {}
+            left, asked = phone.bytes_out, phone.pictures_out
+        else:
+            assert self._ledger is not None
+            decisions = {f"{count.action}: {count.rule}": count.decisions for count in self._ledger.by_rule()}
+            gone = self._ledger.by_rule(left=True)
+            left, asked = sum(count.bytes_out for count in gone), sum(count.decisions for count in gone)
+        return Outcome(self.wearer, self.bluetooth, self._internet, self._work, decisions, left, asked)
 
 
 async def _walk(clock: VirtualClock, start: float, plan: Plan, bluetooth: Bluetooth, wearer: Wearer) -> None:
@@ -248,11 +300,6 @@ def _told(policy: CascadePolicy) -> Callable[[types_pb2.Strip, SignTrace], None]
     if not isinstance(policy, Oracle):
         return None
     return lambda strip, trace: policy.about(sign_key(strip.captured_us, strip.frame_id, strip.region_id), trace)
-
-
-def _rules(database: Database, clock: VirtualClock) -> dict[str, int]:
-    counted = Ledger(database, clock=clock).by_rule()
-    return {f"{count.action}: {count.rule}": count.decisions for count in counted}
 
 
 def _memory_folder() -> str | None:

@@ -15,7 +15,7 @@ from phone.readings import NO_MEANING, LocalLine, LocalReading, Meaning, to_mess
 from shared.messages.wayword.v1 import types_pb2
 from shared.models.sign_evidence import LineEvidence
 from shared.models.sign_translation import NoTranslation, TranslationEngine
-from simulations.sweep.book import PRIVATE_SAMPLES, TraceBook, number_in, word_of
+from simulations.sweep.book import TraceBook, number_in, private_text, word_of
 from simulations.sweep.computing import compute
 from simulations.traces.records import LocalTrace, SignTrace
 
@@ -235,7 +235,7 @@ def _line(evidence: LineEvidence) -> LocalLine:
 def _make_private(lines: list[LocalLine], kind: PrivateKind) -> None:
     """Put a text of a private kind where the private one was."""
     if lines:
-        lines[-1] = replace(lines[-1], text=PRIVATE_SAMPLES[kind])
+        lines[-1] = replace(lines[-1], text=private_text(kind))
 
 
 def _meaning(trace: SignTrace, local: LocalTrace) -> Meaning:

@@ -94,7 +94,10 @@ def ranks(values: Floats) -> Floats:
         values: finite, shape (n,) or (n, k).
     """
     if values.ndim == 2:
-        return np.column_stack([ranks(column) for column in values.T]) if values.shape[1] else values.copy()
+        ordered = np.sort(values, axis=0)
+        if not (ordered[1:] == ordered[:-1]).any():
+            return np.argsort(np.argsort(values, axis=0), axis=0).astype(np.float64)
+        return np.column_stack([ranks(column) for column in values.T])
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     mean: Floats = (ends - counts + ends - 1) / 2

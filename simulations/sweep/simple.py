@@ -59,7 +59,9 @@ class SimpleOutcome:
         detections: seconds of detection on the glasses.
         link_up_bytes, link_down_bytes: over Bluetooth LE, headers included.
         stills: encoded.
-        stream_seconds: for which video was sent.
+        asked: stills about which the cloud was asked, each once.
+        stream_seconds: for which the camera filmed and video was encoded.
+        stream_bytes: of it that left the phone.
         internet: with radios and what was sent.
         lost: pictures that could not be delivered in time.
     """
@@ -71,8 +73,9 @@ class SimpleOutcome:
     link_up_bytes: int = 0
     link_down_bytes: int = 0
     stills: int = 0
+    asked: int = 0
     stream_seconds: float = 0.0
-    stream_bytes: float = 0.0
+    stream_bytes: int = 0
     lost: int = 0
 
     @property
@@ -193,11 +196,14 @@ class _World:
             strip=link_pb2.LinkObject.FromString(payload).strip,
             direction=types_pb2.Direction(target="en"),
         )
+        cost = CallCost()
         try:
-            await self.cloud.read_strip(request, deadline=deadline, cost=CallCost())
+            await self.cloud.read_strip(request, deadline=deadline, cost=cost)
         except CloudError:
             outcome.lost += 1
             return
+        finally:
+            outcome.asked += cost.attempts > 0
         await clock.sleep(self._latency)
         self._answer_all(opening.looks)
 

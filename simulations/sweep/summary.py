@@ -21,7 +21,6 @@ AGREE: Final = 0.9
 """Share of the samples that must agree before one design is said to be ahead of another."""
 USEFUL: Final = 0.5
 """Share of the best design's right signs below which it is no merit to cost little."""
-ALLOW: Final = "allow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +79,15 @@ class Slice:
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
-        run = sweep.run
-        self.city, self.phone, self.glasses = run.cities[0], run.phones[0], run.glasses[0]
-        self.link = run.links[0] if run.links else ""
-        self.policy = run.policies[0] if run.policies else ""
-        self.network = run.networks[0]
+        first = sweep.runs[0].arm
+        self.network, self.city, self.phone, self.glasses = first.network, first.city, first.phone, first.glasses
+        self.policy = next((run.arm.policy for run in sweep.runs if run.arm.policy), "")
+        self.designs, self.networks = sweep.names("design"), sweep.names("network")
         self._spreads: dict[tuple[object, ...], Spread | None] = {}
-        self._by_design: dict[str, list[Run]] = {}
-        for each in sweep.runs:
-            self._by_design.setdefault(each.design, []).append(each)
+        self._leaders: dict[tuple[object, ...], Leader] = {}
+        self._cells: dict[tuple[str, ...], list[Run]] = {}
+        for each in sorted(sweep.runs, key=lambda run: run.sample):
+            self._cells.setdefault(_cell_of(each), []).append(each)
 
     def runs(
         self,
@@ -101,30 +100,23 @@ class Slice:
         policy: str | None = None,
         nominal: bool = False,
     ) -> list[Run]:
-        """Runs of one cell, ordered by sample; drawn constants, or the nominal ones where there are no others.
+        """Runs of one cell, ordered by sample: with drawn constants, or the nominal ones where there are no others.
 
         Args:
             design: which.
             network, city, phone, glasses, policy: in place of the usual ones.
             nominal: only the run with nominal constants.
         """
-        cell = self._cell(
-            design,
-            network or self.network,
-            city or self.city,
-            phone or self.phone,
-            glasses or self.glasses,
-            policy or self.policy,
-        )
-        found = [run for run in cell if run.changed is None]
-        drawn = sorted((run for run in found if run.sample != NOMINAL), key=lambda run: run.sample)
+        place = design, network or self.network, city or self.city, phone or self.phone, glasses or self.glasses
+        found = self._cells.get((*place, policy or self.policy), []) or self._cells.get((*place, ""), [])
+        drawn = [run for run in found if run.sample != NOMINAL]
         middle = [run for run in found if run.sample == NOMINAL]
         return middle if nominal else drawn or middle
 
     def swung(self, design: str) -> list[Run]:
         """Runs of the main cell that change one constant."""
-        cell = self._cell(design, self.network, self.city, self.phone, self.glasses, self.policy)
-        return [run for run in cell if run.changed is not None]
+        main = design, self.network, self.city, self.phone, self.glasses, self.policy
+        return [run for run in self.sweep.swings if _cell_of(run) == main]
 
     def spread(self, design: str, measure: Measure, **cell: str | None) -> Spread | None:
         """One measure of one cell over its samples."""
@@ -149,9 +141,15 @@ class Slice:
                 found.append((run.sample, mine - theirs))
         return found
 
-    def leader(self, measure: Measure, designs: Sequence[str], **cell: str | None) -> Leader:
+    def leader(self, measure: Measure, **cell: str | None) -> Leader:
         """Who is ahead in a cell, and who is level with it; designs that hardly get a sign right do not count."""
-        figures = {design: self.spread(design, measure, **cell) for design in self.useful(designs, **cell)}
+        key = (measure, *sorted(cell.items()))
+        if key not in self._leaders:
+            self._leaders[key] = self._leader(measure, cell)
+        return self._leaders[key]
+
+    def _leader(self, measure: Measure, cell: Mapping[str, str | None]) -> Leader:
+        figures = {design: self.spread(design, measure, **cell) for design in self.useful(**cell)}
         known = {design: figure for design, figure in figures.items() if figure is not None}
         if not known:
             return Leader(None, None, ())
@@ -165,13 +163,13 @@ class Slice:
                 level.append(design)
         return Leader(best, known[best], tuple(level))
 
-    def useful(self, designs: Sequence[str], **cell: str | None) -> list[str]:
+    def useful(self, **cell: str | None) -> list[str]:
         """Designs with at least `USEFUL` of the best one's right signs; none where nobody gets any."""
-        qualities = {design: self.spread(design, QUALITY, **cell) for design in designs}
+        qualities = {design: self.spread(design, QUALITY, **cell) for design in self.designs}
         middles = {design: each.middle for design, each in qualities.items() if each is not None and each.middle > 0}
         return [design for design, middle in middles.items() if middle >= USEFUL * max(middles.values())]
 
-    def next_best(self, designs: Sequence[str], **cell: str | None) -> str | None:
+    def next_best(self, **cell: str | None) -> str | None:
         """The design other than the hybrid with most signs right; of equal ones the one that asks less of the phone."""
 
         def worth(design: str) -> tuple[float, float]:
@@ -180,20 +178,17 @@ class Slice:
             assert quality is not None
             return quality.middle, -(joules.middle if joules is not None else 0.0)
 
-        others = [design for design in designs if design != HYBRID and self.spread(design, QUALITY, **cell) is not None]
-        return max(others, key=worth, default=None)
-
-    def _cell(self, design: str, network: str, city: str, phone: str, glasses: str, policy: str) -> list[Run]:
-        return [
-            run
-            for run in self._by_design.get(design, ())
-            if (run.network, run.city, run.phone, run.glasses) == (network, city, phone, glasses)
-            and run.link in ("", self.link)
-            and run.privacy in ("", ALLOW)
-            and (not run.policy or run.policy == policy)
+        others = [
+            design for design in self.designs if design != HYBRID and self.spread(design, QUALITY, **cell) is not None
         ]
+        return max(others, key=worth, default=None)
 
     def drawn(self, samples: Sequence[int]) -> Mapping[str, list[float]]:
         """Drawn values of every constant in these samples, by name."""
-        tables = [self.sweep.samples[sample] for sample in samples]
+        tables = [self.sweep.constants[sample] for sample in samples]
         return {name: [table[name] for table in tables] for name in (tables[0] if tables else {})}
+
+
+def _cell_of(run: Run) -> tuple[str, ...]:
+    arm = run.arm
+    return arm.design, arm.network, arm.city, arm.phone, arm.glasses, arm.policy

@@ -32,7 +32,7 @@ from simulations.bench.reading.scoring import CONTAINED_FROM, NEAR_SHARE, Photo,
 from simulations.bench.reading.scoring import fold as fold_line
 from simulations.bench.sign_phrases import MAX_ANSWERS, fold
 from simulations.bench.sign_phrases.variants import expand
-from simulations.traces.phrases import is_chain, plain
+from simulations.traces.phrases import is_chain, key_of, plain
 from simulations.traces.pipelines import Judge, Pipelines, StripTrace
 from simulations.traces.records import SignTrace, TracePart, View
 from simulations.traces.rendered import LOOKS, SIGN_SECONDS, Traced
@@ -183,14 +183,14 @@ def _record(
     judged = strip.judged(truth.judge())
     if truth.answers is None:
         judged = judged.by_text()
-    key = f"{photo.path.name}:{'+'.join(map(str, indices))}"
+    text = "\n".join(truth.lines)
     return SignTrace(
         sign=sign,
         look=0,
         part=TracePart.PHOTO,
-        phrase=f"photo-{zlib.crc32(key.encode()):08x}",
+        phrase=f"photo-{zlib.crc32(key_of(text).encode()):08x}",
         language=photo.language.split("-")[0],
-        truth="\n".join(truth.lines),
+        truth=text,
         view=View(light="photo", height_px=round(height_px, 3)),
         lines=len(indices),
         strip_bytes=strip.strip_bytes,

@@ -123,7 +123,7 @@ def _head(question: Question, train: Table, calibrating: Table, kind: Kind, seed
 def _recipes(question: Question, kind: Kind) -> Sequence[Recipe]:
     """What may be chosen, in order of simplicity."""
     return (
-        CONSTANT,
+        *CONSTANT,
         *((PLAIN,) if question is Question.RIGHT else ()),
         *(LOGISTIC if kind is not Kind.TREES else ()),
         *(TREES if kind is not Kind.LOGISTIC else ()),

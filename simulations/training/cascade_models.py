@@ -151,7 +151,8 @@ class Recipe:
         return "plain confidence" if self.kind == "plain" else f"constant, {each}"
 
 
-CONSTANT: Final = Recipe("constant", apart=True)
+CONSTANT: Final = (Recipe("constant"), Recipe("constant", apart=True))
+"""What other recipes fall back to with too few events; first of equals, so that a fallback goes by its own name."""
 PLAIN: Final = Recipe("plain")
 """The product of the calibrated stages, fitted to nothing: what a metamodel has to beat."""
 LOGISTIC: Final = tuple(

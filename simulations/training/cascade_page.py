@@ -42,8 +42,8 @@ def reliability_page(judged: Judged, document: CascadeDocument) -> str:
         diagrams[f"{pack}: the cloud sets it right"] = helped
     looks: Mapping[str, int] = document.report["looks"]  # type: ignore[assignment]
     note = (
-        f"Looks by part: {_listed(looks)}. The signs of part test had no part in the fit, the choice or the calibration; "
-        "the photographs neither. Written by wayword-sim train cascade."
+        f"Looks by part: {_listed(looks)}. Part test and the photographs had no part in the fit, the choice "
+        "or the calibration. Written by wayword-sim train cascade."
     )
     return page({name: figures for name, figures in diagrams.items() if figures}, note=note)
 

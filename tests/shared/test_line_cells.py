@@ -65,6 +65,14 @@ def test_one_text_stays_one_line_however_it_is_spaced(text: str, tracking: float
     assert [part.text for part, _ in split_line(look, box((500, 100), width, HEIGHT))] == [text]
 
 
+def test_characters_read_beyond_the_end_of_a_line_are_no_cells() -> None:
+    # A recogniser that goes on after the last letter says of each of them that it is at the very end.
+    places = (*(0.05 * place for place in range(1, 9)), *(1.0,) * 6)
+    look = Recognition("Saída de xxxxx", 0.9, 0.9, (0.9,) * 14, places)
+    quad = box((500, 100), 160, HEIGHT)
+    assert split_line(look, quad) == [(look, quad)]
+
+
 def test_a_line_whose_places_are_not_known_is_one_cell() -> None:
     look = Recognition("Caldo verde 13,50", 0.9, 0.9, (0.9,) * 17)
     assert len(split_line(look, box((500, 100), 900, HEIGHT))) == 1

@@ -11,6 +11,7 @@ import numpy as np
 
 from simulations.energy.constants import Constants
 from simulations.energy.registry import CONSTANTS, latin_hypercube, nominal
+from simulations.sweep.appendix import ranges
 
 DESIGNS: Final = ("glasses", "phone", "cloud-video", "cloud-stills", "split", "hybrid", "table")
 _QUALITY: Final = {
@@ -20,7 +21,12 @@ _QUALITY: Final = {
 _PICTURES: Final = {"cloud-video": 600_000, "cloud-stills": 700, "split": 1500, "hybrid": 260}
 _ASKED: Final = {"cloud-video": 1.0, "cloud-stills": 1.0, "split": 1.0, "hybrid": 0.17}
 _NETWORKS: Final = {"day": 0.93, "wifi": 1.0, "lte": 0.97, "offline": 0.0}
-_POLICIES: Final = {"cascade": (0.17, 0.0), "confidence": (0.24, -0.012), "random": (0.2, -0.05), "oracle": (0.11, 0.02)}
+_POLICIES: Final = {
+    "cascade": (0.17, 0.0),
+    "confidence": (0.24, -0.012),
+    "random": (0.2, -0.05),
+    "oracle": (0.11, 0.02),
+}
 _SWUNG: Final = (
     "lte.tail_watts", "lte.tail_seconds", "phone-mid.speed", "phone.base_watts", "glasses.camera_duty",
     "walk.dwell_seconds", "net.lte.rtt_seconds",
@@ -32,68 +38,56 @@ def synthetic_results(
 ) -> dict[str, Any]:
     """A document as `results.json` holds it; equal arguments give equal documents."""
     rng = np.random.default_rng(seed)
-    sets = latin_hypercube(seed, samples)
-    runs = []
-    for network in networks:
-        for design in DESIGNS:
-            for number, constants in enumerate(sets):
-                runs.append(_run(design, network, number, constants, rng))
-    for policy in _POLICIES:
-        if policy != "cascade":
-            runs += [_run("hybrid", networks[0], number, each, rng, policy) for number, each in enumerate(sets)]
-    if swung:
-        runs.append(_run("hybrid", networks[0], -1, nominal(), rng))
-        for name in _SWUNG:
-            for end in ("low", "high"):
-                changed = nominal().replaced(name, getattr(CONSTANTS[name], end))
-                run = _run("hybrid", networks[0], -1, changed, rng)
-                runs.append({**run, "changed": {"constant": name, "end": end}})
-    return {
+    sets = [nominal(), *(latin_hypercube(seed, samples) if samples else [])]
+    cells = [(network, design, "cascade") for network in networks for design in DESIGNS]
+    cells += [(networks[0], "hybrid", policy) for policy in _POLICIES if policy != "cascade"]
+    runs = [
+        _run(design, network, number, constants, rng, policy)
+        for number, constants in enumerate(sets)
+        for network, design, policy in cells
+    ]
+    document: dict[str, Any] = {
         "version": 1,
-        "run": {
-            "seed": seed,
-            "days": 1,
-            "samples": samples,
-            "designs": list(DESIGNS),
-            "networks": list(networks),
-            "cities": ["lisbon"],
-            "phones": ["phone-mid"],
-            "glasses": ["glasses-xr"],
-            "policies": list(_POLICIES),
-            "links": ["ble-mid"],
-            "recogniser": "small",
-            "command": f"wayword-sim sweep --seed {seed} --samples {samples}",
-        },
-        "constants": {
-            name: {
-                "value": each.value,
-                "low": each.low,
-                "high": each.high,
-                "unit": each.unit,
-                "standing": each.standing.value,
-                "source": each.source,
-            }
-            for name, each in CONSTANTS.items()
-        },
-        "samples": [dict(each.values) for each in sets],
+        "seed": seed,
+        "days": 1,
+        "hours": None,
+        "samples": samples,
+        "constants": [dict(each.values) for each in sets],
         "runs": runs,
+        "arms": [],
         "traces": {
-            "looks": 900,
-            "signs": 640,
-            "phrases": 400,
-            "parts": {"photo": 60, "test": 840},
-            "languages": {"de": 200, "ja": 300, "pt": 400},
-            "lights": {"day": 500, "night": 400},
+            "signs": 900,
+            "digest": "0123456789abcdef",
+            "seed": 7,
             "machine": "a machine <that> was not there",
             "packs": {"ocr-small-rec": "0"},
+            "command": "wayword-sim traces --seed 7",
+            "notes": "",
         },
-        "cascade": [_curves("test", "small"), _curves("photo", "small")],
-        "ocr_runs": {
-            "phone-mid": {"small recogniser": [1.2e6, 0.7e6, 2.1e6]},
-            "glasses-mcu": {"small recogniser": [0.0, 0.0, 0.0]},
+        "ocr_runs_per_charge": [
+            {"device": "glasses-mcu", "runs": {"small": [0.0, 0.0, 0.0]}},
+            {"device": "phone-mid", "runs": {"small": [1.2e6, 0.7e6, 2.1e6]}},
+        ],
+        "speeds": {"small": 41.5},
+        "ranges": ranges(),
+        "counts": {
+            "signs": 640,
+            "phrases": 400,
+            "languages": {"de": 200, "ja": 300, "pt": 400},
+            "lights": {"day": 500, "night": 400},
         },
-        "ocr_milliseconds": {"small recogniser": 41.5},
+        "cascade": [_curves("small"), _curves("tiny")],
     }
+    if swung:
+        document["swings"] = [
+            {
+                **_run("hybrid", networks[0], 0, nominal().replaced(name, getattr(CONSTANTS[name], end)), rng),
+                "changed": {"constant": name, "end": end},
+            }
+            for name in _SWUNG
+            for end in ("low", "high")
+        ]
+    return document
 
 
 def _run(
@@ -129,17 +123,19 @@ def _run(
     first = 0.2 + 0.05 / constants["phone-mid.speed"] + (0.4 if design in ("cloud-stills", "split") else 0.0)
     never = design in ("cloud-video", "cloud-stills", "split") and not online
     return {
-        "design": design,
-        "policy": policy if design == "hybrid" else "",
-        "network": network,
-        "city": "lisbon",
-        "phone": "phone-mid",
-        "glasses": "glasses-xr",
-        "link": "ble-mid",
-        "privacy": "allow",
+        "arm": {
+            "design": design,
+            "policy": policy if design == "hybrid" else "",
+            "network": network,
+            "city": "lisbon",
+            "phone": "phone-mid",
+            "glasses": "glasses-xr",
+            "link": "ble-mid",
+            "privacy": "allow",
+        },
         "sample": sample,
-        "changed": None,
-        "outcomes": {
+        "why_not": None,
+        "metrics": {
             "right_in_view_share": quality,
             "right_final_share": min(1.0, quality + late / 2) if not never else 0.0,
             "first_s_p50": None if never else first,
@@ -162,7 +158,7 @@ def _run(
     }
 
 
-def _curves(part: str, recogniser: str) -> dict[str, Any]:
+def _curves(recogniser: str) -> dict[str, Any]:
     shares = [number / 20 for number in range(21)]
     local, cloud = 0.68, 0.79
     bends = {"metamodel gain": 0.10, "plain confidence": 0.04, "metamodel doubt": 0.07, "oracle": 0.2}
@@ -177,7 +173,6 @@ def _curves(part: str, recogniser: str) -> dict[str, Any]:
         }
     return {
         "recogniser": recogniser,
-        "part": part,
         "looks": 840,
         "phrases": 400,
         "local": local,

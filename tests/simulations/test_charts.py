@@ -7,7 +7,22 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from simulations.report.charts import Axis, Bar, Dot, Line, Rule, bar_chart, histogram, line_chart, scatter_chart
+from simulations.report.canvas import DARK_STYLE, SHAPES, mark, nice_axis
+from simulations.report.charts import (
+    PALETTE,
+    Axis,
+    Bar,
+    Dot,
+    Line,
+    Rule,
+    Swing,
+    bar_chart,
+    histogram,
+    line_chart,
+    scatter_chart,
+    swing_chart,
+)
+from simulations.report.labels import Box, place_labels
 
 SHARE = Axis("share", 0.0, 1.0, percent=True)
 
@@ -98,3 +113,60 @@ def test_equal_arguments_give_equal_bytes_and_rules_off_the_chart_are_left_out()
     assert svg == scatter_chart("t", SHARE, SHARE, dots, rules=rules)
     assert "middle" in texts(svg)
     assert "nowhere" not in texts(svg)
+
+
+def test_a_logarithmic_axis_has_a_place_for_nought_and_few_ticks() -> None:
+    axis = Axis("B", 10.0, 1e10, logarithmic=True, unit="B", zero=True)
+    assert axis.place(0.0) == 0.0 < axis.place(10.0) < axis.place(1e5) < axis.place(1e10) == 1.0
+    assert axis.write(axis.ticks()[0]) == "0 B"
+    assert 3 <= len(axis.ticks()) <= 7
+    assert [axis.write(value) for value in (999.6, 12_500.0, 2e9)] == ["1 kB", "12.5 kB", "2 GB"]
+
+
+@pytest.mark.parametrize(
+    ("values", "logarithmic", "zero"),
+    [([0.0, 3e3, 4e9], True, True), ([2.0, 3e4], True, False), ([5.0, 9.0], False, False), ([0.0, 0.0], False, False)],
+)
+def test_an_axis_is_logarithmic_where_values_span_orders(values: list[float], logarithmic: bool, zero: bool) -> None:
+    axis = nice_axis("B", values, unit="B")
+    assert (axis.logarithmic, axis.zero) == (logarithmic, zero)
+    assert all(0.0 <= axis.place(value) <= 1.0 for value in values)
+    assert len(axis.ticks()) >= 2
+
+
+def test_an_axis_of_nothing_and_charts_of_nothing_can_be_drawn() -> None:
+    axis = nice_axis("B", [])
+    assert (axis.low, axis.high) == (0.0, 1.0)
+    for svg in (
+        scatter_chart("t", axis, axis, []),
+        bar_chart("t", axis, []),
+        swing_chart("t", axis, 0.5, []),
+        line_chart("t", axis, axis, [Line("empty", [])]),
+    ):
+        assert "t" in texts(svg)
+
+
+def test_labels_cover_neither_marks_nor_each_other_where_there_is_room() -> None:
+    marks = [(200.0, 150.0), (203.0, 152.0), (201.0, 149.0), (390.0, 150.0)]
+    labels = ["one design", "another design", "a third design", "at the edge"]
+    places = [place for place in place_labels(marks, labels, Box(60, 30, 400, 300)) if place is not None]
+    boxes = [place.box for place in places]
+    assert len(boxes) == 4
+    assert all(boxes[i].overlap(boxes[j]) == 0 for i in range(4) for j in range(i))
+    assert all(box.outside(Box(60, 30, 400, 300)) < 1e-9 for box in boxes)
+    solid = [Box(x - 3, y - 3, x + 3, y + 3) for x, y in marks]
+    assert all(box.overlap(mark) == 0 for box in boxes for mark in solid)
+
+
+def test_every_shape_can_be_told_apart_and_every_colour_has_one_for_the_dark() -> None:
+    assert len({mark(10, 10, 0, shape) for shape in range(SHAPES)}) == SHAPES
+    assert all(f'[fill="{colour}"]' in DARK_STYLE for colour in PALETTE)
+
+
+def test_a_swing_begins_at_the_nominal_outcome_and_ends_at_its_own() -> None:
+    axis = Axis("v", 0.0, 100.0)
+    svg = swing_chart("t", axis, 50.0, [Swing("up", 40.0, 90.0, "1 to 2 W")])
+    low, high = (element.attrib for element in parsed(svg).iter("rect"))
+    assert float(low["x"]) + float(low["width"]) == pytest.approx(float(high["x"]), abs=0.2)
+    assert float(high["width"]) == pytest.approx(4 * float(low["width"]), rel=0.05)
+    assert "up  1 to 2 W" in texts(svg)

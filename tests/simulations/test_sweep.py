@@ -13,24 +13,25 @@ import pytest
 
 from phone.cascade.privacy import CloudUse
 from shared.clock import Clock
-from shared.errors import InputError
+from shared.errors import InputError, UsageError
 from shared.messages.wayword.v1 import cloud_pb2
 from simulations.cli import main
 from simulations.energy.registry import nominal
 from simulations.sweep.arms import Arm, Design
 from simulations.sweep.computing import run_computing
 from simulations.sweep.grid import Grid, run_grid, simulate
+from simulations.sweep.metrics import Metrics
 from simulations.sweep.plan import Plan, make_plan
 from simulations.sweep.product import Outcome, run_product
-from simulations.sweep.results import canonical
+from simulations.sweep.results import canonical, results_of
 from simulations.sweep.uplink import Remote
 from simulations.traces.records import TracePart, of_part, write_traces
 from simulations.virtual_time import VirtualClock
 from tests.simulations.synthetic_traces import HEADER, synthetic_traces
 
 TRACES = synthetic_traces(300, seed=5)
-HOURS = 1.25
-"""Breakfast in the hotel, a walk and a part of a metro ride: some fifty signs."""
+HOURS = 1.15
+"""Breakfast in the hotel and a walk: some twenty signs."""
 LATER_S = 0.2
 """By which the first answer may be later than without a cloud."""
 
@@ -47,6 +48,12 @@ def played(arm: Arm, plan: Plan, wrap: Callable[[Remote, VirtualClock], Remote] 
 @pytest.fixture(scope="module")
 def without_cloud(plan: Plan) -> Outcome:
     return played(Arm(Design.PHONE), plan)
+
+
+@pytest.fixture(scope="module")
+def asking(plan: Plan) -> Outcome:
+    """The hybrid that asks about every sign it may ask about."""
+    return played(Arm(Design.HYBRID, network="wifi", policy="always"), plan)
 
 
 class Odd:
@@ -95,19 +102,23 @@ class Never(Odd):
         raise AssertionError("unreachable")
 
 
-@pytest.mark.parametrize("cloud", [Odd, Late, Twice, Garbage, Never])
-def test_no_cloud_delays_a_first_answer(plan: Plan, without_cloud: Outcome, cloud: type[Odd]) -> None:
+def test_no_cloud_delays_a_first_answer(asking: Outcome, without_cloud: Outcome) -> None:
+    assert_no_later(asking, without_cloud)
+    assert any(shown.from_cloud for shown in asking.wearer.shown.values())
+
+
+@pytest.mark.parametrize("cloud", [Late, Twice, Garbage, Never])
+def test_no_odd_cloud_delays_a_first_answer(plan: Plan, without_cloud: Outcome, cloud: type[Odd]) -> None:
     clouds: list[Odd] = []
 
     def wrap(remote: Remote, clock: VirtualClock) -> Remote:
         clouds.append(cloud(remote, clock))
         return clouds[0]
 
-    asking = played(Arm(Design.HYBRID, network="lte", policy="always"), plan, wrap)
-    assert clouds[0].calls > 5
-    assert_no_later(asking, without_cloud)
-    from_cloud = [shown for shown in asking.wearer.shown.values() if shown.from_cloud]
-    assert bool(from_cloud) == (cloud in {Odd, Twice})
+    troubled = played(Arm(Design.HYBRID, network="lte", policy="always"), plan, wrap)
+    assert clouds[0].calls > 2
+    assert_no_later(troubled, without_cloud)
+    assert any(shown.from_cloud for shown in troubled.wearer.shown.values()) == (cloud is Twice)
 
 
 @pytest.mark.parametrize("network", ["offline", "captive"])
@@ -118,7 +129,7 @@ def test_no_network_delays_nothing_and_nothing_leaves(plan: Plan, without_cloud:
 
 
 def assert_no_later(outcome: Outcome, without_cloud: Outcome) -> None:
-    assert len(outcome.wearer.shown) > 20
+    assert len(outcome.wearer.shown) > 10
     for region, shown in without_cloud.wearer.shown.items():
         asked = outcome.wearer.shown[region]
         assert shown.replied_after is not None
@@ -133,50 +144,68 @@ def test_nothing_leaves_without_the_wearers_leave(plan: Plan, privacy: CloudUse)
     assert outcome.wearer.shown
 
 
-def test_what_left_is_what_the_ledger_says_and_nothing_private_is_in_it(plan: Plan) -> None:
-    outcome = played(Arm(Design.HYBRID, network="wifi", policy="always"), plan)
-    assert 0 < outcome.bytes_in_ledger <= outcome.sent.up_bytes
-    assert 0 < outcome.asked <= outcome.sent.calls
-    assert sum(outcome.decisions.values()) == outcome.phone_work.runs
+def test_what_left_is_what_the_ledger_says(asking: Outcome) -> None:
+    # Headers and handshakes leave, too; the ledger counts requests.
+    assert 0 < asking.bytes_in_ledger < asking.sent.up_bytes
+    assert 0 < asking.asked <= asking.sent.calls
+    assert sum(asking.decisions.values()) == asking.phone_work.runs
 
 
-def test_the_oracle_is_at_least_as_often_right_as_never_and_always_asking(plan: Plan) -> None:
-    def right(policy: str) -> float:
-        share = simulate(Arm(Design.HYBRID, network="wifi", policy=policy), plan, nominal(), seed=4)["right_final_share"]
-        assert isinstance(share, float)
-        return share
+def test_an_oracle_asks_less_than_always_and_is_right_more_often_than_never(
+    plan: Plan, asking: Outcome, without_cloud: Outcome
+) -> None:
+    oracle = played(Arm(Design.HYBRID, network="wifi", policy="oracle"), plan)
+    assert 0 < oracle.asked < asking.asked
+    assert right(oracle) > right(without_cloud)
 
-    assert right("oracle") >= max(right("always"), right("never"))
+
+def right(outcome: Outcome) -> int:
+    return sum(shown.final_right for shown in outcome.wearer.shown.values())
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+def number(numbers: Metrics, name: str) -> float:
+    value = numbers[name]
+    assert isinstance(value, (int, float))
+    return value
+
+
+def test_the_same_command_writes_the_same_bytes(tmp_path: Path) -> None:
     file = tmp_path / "traces.jsonl.gz"
-    write_traces(file, HEADER, TRACES)
+    write_traces(file, HEADER, TRACES[:150])
 
-    def swept(name: str, seed: int) -> bytes:
+    def swept(name: str) -> bytes:
         folder = tmp_path / name
-        command = f"sweep --traces {file} --hours {HOURS} --samples 1 --seed {seed} --out {folder}"
-        command += " --designs cloud-video,cloud-stills,split,hybrid --networks day"
-        assert main(command.split()) == 0
+        assert main(f"sweep --traces {file} --designs hybrid --hours {HOURS} --out {folder}".split()) == 0
         return (folder / "results.json").read_bytes()
 
-    first = swept("first", 1)
-    assert swept("second", 1) == first
-    assert swept("third", 2) != first
+    first = swept("first")
+    assert swept("second") == first
     document = json.loads(first)
-    assert len(document["runs"]) == 4 * 2
-    assert document["traces"]["signs"] == len(of_part(TRACES, TracePart.TEST))
-    assert document["arms"][0]["metrics"]["right_final_share"]["low"] >= 0
+    assert [run["metrics"]["signs"] > 0 for run in document["runs"]] == [True]
+    assert document["traces"]["signs"] == len(of_part(TRACES[:150], TracePart.TEST))
 
 
-def test_every_design_has_the_numbers_of_the_report(plan: Plan) -> None:
-    for design in Design:
-        numbers = simulate(Arm(design), plan, nominal(), seed=4)
-        assert numbers["signs"] == plan.encounters
-        for name in ("right_final_share", "first_s_p50", "bytes_out", "private_out", "glasses_hours", "phone_hours"):
-            assert numbers[name] is not None
-        assert (numbers["bytes_out"] != 0) == design.asks_cloud or design is Design.HYBRID
-        canonical(numbers)
+def test_samples_repeat_with_their_seed_and_differ_with_another() -> None:
+    def swept(seed: int) -> bytes:
+        grid = Grid(designs=(Design.GLASSES, Design.VIDEO), hours=HOURS, samples=2, seed=seed)
+        done = run_grid(TRACES, grid)
+        assert [one.sample for one in done] == [0, 0, 1, 1, 2, 2]
+        return canonical(results_of(HEADER, TRACES, grid, done))
+
+    first = swept(1)
+    assert swept(1) == first != swept(2)
+    arms = json.loads(first)["arms"]
+    assert arms[0]["metrics"]["glasses_hours"]["low"] < arms[0]["metrics"]["glasses_hours"]["high"]
+
+
+@pytest.mark.parametrize("design", [design for design in Design if design not in {Design.PHONE, Design.TABLE}])
+def test_every_design_has_the_numbers_of_the_report(plan: Plan, design: Design) -> None:
+    numbers = simulate(Arm(design, network="wifi", policy="always"), plan, nominal(), seed=4)
+    assert numbers["signs"] == plan.encounters
+    for name in ("right_final_share", "first_s_p50", "private_out", "glasses_hours", "phone_hours"):
+        assert number(numbers, name) >= 0
+    assert (number(numbers, "bytes_out") > 0) == design.asks_cloud
+    canonical(numbers)
 
 
 def test_a_design_that_these_glasses_cannot_run_says_why() -> None:
@@ -187,23 +216,22 @@ def test_a_design_that_these_glasses_cannot_run_says_why() -> None:
     assert done[Design.STILLS].metrics["cloud_calls"] != 0
 
 
-def test_a_simulated_day_of_the_hybrid_takes_seconds(plan: Plan) -> None:
+def test_an_hour_of_the_hybrid_is_simulated_in_a_moment(plan: Plan) -> None:
     started = time.process_time()
     played(Arm(Design.HYBRID), plan)
-    # A day has about 13 waking hours, of which this is an eighth: ten times the time it takes on a free core.
-    assert time.process_time() - started < 10.0
+    # About ten times what it takes on a free core; `wayword-sim sweep --time` measures a whole day.
+    assert time.process_time() - started < 3.0
 
 
 @pytest.mark.parametrize(
     "options",
     ["--designs hybird", "--networks 6g", "--days 0", "--samples -1", "--jobs 0", "--hours 30", "--cities oslo"],
 )
-def test_an_impossible_sweep_is_refused(options: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_impossible_sweep_is_refused(options: str, tmp_path: Path) -> None:
     file = tmp_path / "traces.jsonl.gz"
     write_traces(file, HEADER, TRACES[:40])
-    with pytest.raises((SystemExit, InputError, Exception)) as failure:
+    with pytest.raises((SystemExit, UsageError, InputError)):
         main(["sweep", "--traces", str(file), *options.split()])
-    assert not isinstance(failure.value, AssertionError)
 
 
 def test_traces_without_a_test_part_are_refused(tmp_path: Path) -> None:
