@@ -202,6 +202,16 @@ DEVICE_CONSTANTS: Final = table(
         "CPU time of the stabiliser on the trace machine while the camera streams; XR chips may have a unit",
     ),
     Constant(
+        "still.bytes",
+        41e3,
+        "B",
+        15e3,
+        73e3,
+        "wayword-sim traces --show, photographs at the glasses' still quality: median, 10th and 90th percentile",
+        Standing.CHECKED,
+        "what the stills design sends; rendered street scenes compress to a third of that, for want of texture",
+    ),
+    Constant(
         "video.bytes_per_second",
         250e3,
         "B/s",

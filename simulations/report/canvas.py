@@ -51,6 +51,8 @@ LETTER: Final = 6.2
 """Width of a letter at 11 px, in pixels, for room only."""
 _LEGEND_ROW: Final = 17
 _TICKS: Final = 5
+_TICK_DIGITS: Final = 6
+"""Ticks are round, but may be close together and far from nought."""
 _MOST_DECADES: Final = 6
 """Ticks of a logarithmic axis, at most."""
 _ZERO_ROOM: Final = 0.09
@@ -120,7 +122,7 @@ class Axis:
         if self.percent:
             return f"{round(100 * value, 6):g} %"
         if self.unit:
-            return with_prefix(value, self.unit)
+            return with_prefix(value, self.unit, digits=_TICK_DIGITS)
         if self.logarithmic or abs(value) < 10_000:
             return f"{round(value, 9):g}"
         return f"{value:,.0f}".replace(",", " ")

@@ -45,9 +45,6 @@ figcaption { padding: .2rem .5rem; } svg text { font-family: system-ui, sans-ser
 .key { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; margin: .5rem 0; list-style: none;
   font-size: .88rem; }
 .key svg { width: 14px; height: 14px; vertical-align: -2px; margin-right: .3rem; }
-.note { border-left: 3px solid var(--line); padding: .1rem .9rem; margin: .8rem 0; }
-details > summary { cursor: pointer; color: var(--soft); margin: .6rem 0; }
-code { font-size: .92em; overflow-wrap: anywhere; }
 """
 _DARK: Final = (
     ":root { --ink: #dfe5ea; --soft: #9aa6b1; --line: #2c343b; --paper: #0e1215; --card: #14181c; --good: #173a25; "
@@ -162,16 +159,6 @@ def contents(entries: Iterable[tuple[str, str]]) -> str:
     """Links within the page: pairs of anchor and text."""
     items = "".join(f'<li><a href="#{escape(anchor)}">{escape(text)}</a></li>' for anchor, text in entries)
     return f"<nav><ul>{items}</ul></nav>"
-
-
-def folded(summary: str, content: str) -> str:
-    """Something to open; it is in the page, and no script is needed."""
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
-
-
-def note(content: str) -> str:
-    """HTML set apart."""
-    return f'<div class="note">{content}</div>'
 
 
 def _cell(cell: Cell) -> str:

@@ -69,7 +69,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=int,
         default=0,
         metavar="N",
-        help="then move each of the N constants that seem to matter most to its bounds, one at a time (default: 0)",
+        help="then move each of the N constants that seem to matter most to its bounds, one at a time; a large N: all "
+        "that can matter (default: 0)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where results.json and report.html go (default: only the table)"

@@ -244,7 +244,7 @@ def _care(of: Slice) -> str:
         lines.insert(
             0, f"Only {samples} samples were drawn: a range of eight in ten is then little more than both ends."
         )
-    return bullets(lines) + widest_table(of.sweep)
+    return bullets(lines) + widest_table(of)
 
 
 _HOURS: Final = (GLASSES_HOURS, PHONE_HOURS)

@@ -77,10 +77,14 @@ def tradeoffs(of: Slice) -> str:
         cells = {network: _dots(of, measure, network) for network in networks}
         if not any(cells.values()):
             continue
-        x, y = _axes(measure, [dot for dots in cells.values() for dot in dots])
+        everywhere = [dot for dots in cells.values() for dot in dots]
+        parts.append(heading(f"Quality and {_plain_title(measure)}", level=3))
+        if not any(_values(everywhere, upright=False)):
+            parts.append(paragraph("Nought for every design, on every network."))
+            continue
+        x, y = _axes(measure, everywhere)
         main = cells[of.network]
         large = scatter_chart(f"Network: {of.network}", x, y, main, width=_LARGE[0], height=_LARGE[1], legend=False)
-        parts.append(heading(f"Quality and {_plain_title(measure)}", level=3))
         parts.append(paragraph(_CAPTIONS[measure], kind="soft"))
         small = [
             figure(

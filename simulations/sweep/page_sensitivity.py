@@ -51,11 +51,10 @@ class Outcome:
     found: Sensitivity | None
 
 
-def in_play(sweep: Sweep, names: Iterable[str]) -> list[str]:
-    """Of some constants those that can matter at all: not those of devices and networks that took no part."""
-    devices, networks = {*sweep.names("phone"), *sweep.names("glasses")}, set(sweep.names("network"))
-    absent = [f"{device}." for device in _DEVICES if device not in devices]
-    absent += [f"{prefix}." for prefix, network in _OF_NETWORK.items() if network not in networks]
+def in_play(of: Slice, names: Iterable[str]) -> list[str]:
+    """Of some constants those that can matter in the main cell: not those of other devices and networks."""
+    absent = [f"{device}." for device in _DEVICES if device not in (of.phone, of.glasses)]
+    absent += [f"{prefix}." for prefix, network in _OF_NETWORK.items() if network != of.network]
     return [name for name in names if not name.startswith(tuple(absent))]
 
 
@@ -121,8 +120,8 @@ def swing_section(of: Slice) -> str:
             "This sweep has no runs that change one constant at a time; only the correlations above are known."
         )
     text = paragraph(
-        "The hybrid with every constant at its nominal value, then one at a time at its lower and upper bound. The "
-        "line is the nominal outcome.",
+        "The hybrid with every constant at its nominal value, then one at a time at its lower and upper bound; those "
+        "that move the outcome most. The line is the nominal outcome.",
         kind="soft",
     )
     return head + text + charts(figures)
@@ -162,13 +161,14 @@ def robustness(of: Slice) -> str:
     return heading("Does the order of the designs hold?", level=3) + paragraph(text) + bullets(lines)
 
 
-def widest(sweep: Sweep) -> list[tuple[str, Range]]:
+def widest(of: Slice) -> list[tuple[str, Range]]:
     """Constants in play, those first whose bounds are furthest apart as a ratio."""
-    known = [(name, sweep.ranges[name]) for name in in_play(sweep, sweep.ranges) if sweep.ranges[name].low > 0]
+    ranges = of.sweep.ranges
+    known = [(name, ranges[name]) for name in in_play(of, ranges) if ranges[name].low > 0]
     return sorted(known, key=lambda pair: (-pair[1].high / pair[1].low, pair[0]))
 
 
-def widest_table(sweep: Sweep) -> str:
+def widest_table(of: Slice) -> str:
     """The least known constants."""
     rows = [
         (
@@ -180,7 +180,7 @@ def widest_table(sweep: Sweep) -> str:
                 Cell(each.standing, tone="warm" if each.standing == _ASSUMED else "", number=False),
             ],
         )
-        for name, each in widest(sweep)[:MOST_WIDE]
+        for name, each in widest(of)[:MOST_WIDE]
     ]
     caption = f"The {len(rows)} constants in play with the widest range; sources: wayword-sim constants"
     return table(["constant", "nominal", "range", "factor", "standing"], rows, caption=caption) if rows else ""
@@ -191,7 +191,7 @@ def _outcome(of: Slice, title: str, values: Sequence[tuple[int, float | None]]) 
     if not known:
         return None
     drawn = of.drawn([sample for sample, _ in known])
-    columns = {name: drawn[name] for name in in_play(of.sweep, drawn)}
+    columns = {name: drawn[name] for name in in_play(of, drawn)}
     return Outcome(title, sensitivity(columns, [value for _, value in known], seed=of.sweep.seed))
 
 

@@ -131,13 +131,12 @@ def runs_table(of: Slice) -> str:
 
 
 def refusals(of: Slice) -> list[str]:
-    """Designs that cannot be run on some device, and why."""
-    found = {
-        f"{title_of(run.arm.design)} on {run.arm.glasses} and {run.arm.phone}: {run.why_not}": None
-        for run in of.sweep.runs
-        if run.why_not is not None
-    }
-    return list(found)
+    """Which designs cannot be run on which glasses, and why."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for run in of.sweep.runs:
+        if run.why_not is not None:
+            found.setdefault((run.arm.glasses, run.why_not), {})[title_of(run.arm.design)] = None
+    return [f"{glasses}, {reason}: {', '.join(designs)}" for (glasses, reason), designs in found.items()]
 
 
 def samples_of(of: Slice) -> int:

@@ -173,7 +173,7 @@ class _World:
     async def send_still(self, opening: Opening) -> None:
         """One picture over Bluetooth LE, through the phone, to the cloud; its answers back."""
         outcome, clock = self._outcome, self._clock
-        size = max(self._book[number].still_bytes or 0 for number in opening.in_view)
+        size = round(self._constants["still.bytes"])  # rendered scenes compress better than the world does
         outcome.stills += 1
         for look in opening.looks:
             outcome.shown.setdefault(look.region_id, Shown(look.until))

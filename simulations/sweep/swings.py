@@ -26,19 +26,22 @@ MAX_SWINGS: Final = 1_000
 def chosen(sweep: Sweep, count: int) -> list[str]:
     """Which constants to swing: those that correlate most with an outcome of the hybrid.
 
+    With few samples that is mostly chance; a `count` beyond their number takes all that can matter.
+
     Args:
         sweep: with samples; without, those with the widest range are taken.
         count: how many.
     """
+    of = Slice(sweep)
     strength: dict[str, float] = {}
-    for outcome in outcomes(Slice(sweep)):
+    for outcome in outcomes(of):
         if outcome.found is not None:
             for influence in outcome.found.influences:
                 strength[influence.name] = max(
                     strength.get(influence.name, 0.0), abs(influence.rho) / outcome.found.floor_any
                 )
     if not strength:
-        return [name for name, _ in widest(sweep)[:count]]
+        return [name for name, _ in widest(of)[:count]]
     return sorted(strength, key=lambda name: (-round(strength[name], 9), name))[:count]
 
 

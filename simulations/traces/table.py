@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from simulations.report import percentile
 from simulations.traces.records import SignTrace, TraceHeader
 
 _GROUPS: Final[Mapping[str, Callable[[SignTrace], str]]] = {
@@ -37,7 +38,16 @@ def table(header: TraceHeader, signs: Sequence[SignTrace]) -> list[str]:
             groups[key(sign)].append(sign)
         rows += [_row(f"{title} {name}", group, names) for name, group in sorted(groups.items())]
     rows.append(_row("all", signs, names))
+    sizes = {"strip": [sign.strip_bytes for sign in signs], "still": [sign.still_bytes or 0 for sign in signs]}
+    rows += [
+        "",
+        "Bytes, p10 / p50 / p90: " + "; ".join(f"{name} {_spread(of)}" for name, of in sizes.items() if any(of)),
+    ]
     return rows
+
+
+def _spread(values: Sequence[int]) -> str:
+    return " / ".join(f"{percentile(values, share):.0f}" for share in (10, 50, 90))
 
 
 def _row(title: str, signs: Sequence[SignTrace], names: Sequence[str]) -> str:

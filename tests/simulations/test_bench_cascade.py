@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from synthetic_traces import synthetic_traces
 
 from phone.cascade.chances import plain_confidence
 from phone.cascade.decision import Action, CascadeMemory, Decision, Rule
@@ -19,7 +20,6 @@ from simulations.bench.cascade.looks import PLAIN, Looks, looks_of
 from simulations.bench.cascade.page import page
 from simulations.bench.cascade.signals import signals_of
 from simulations.traces.records import TracePart, of_part
-from tests.simulations.synthetic_traces import synthetic_traces
 
 TRACES = synthetic_traces(1200, seed=3)
 TEST = of_part(TRACES, TracePart.TEST)

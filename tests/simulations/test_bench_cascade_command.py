@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from synthetic_traces import HEADER, synthetic_traces
 
 from shared.errors import InputError, UsageError
 from shared.models.bergamot.translator import Translation
@@ -15,7 +16,6 @@ from simulations.bench.cascade import routing, tables
 from simulations.bench.cascade.page import routing_curves, routing_gain
 from simulations.cli import main
 from simulations.traces.records import TracePart, write_traces
-from tests.simulations.synthetic_traces import HEADER, synthetic_traces
 
 SOURCES = ["O gato dorme.", "A casa é azul e muito grande.", "Bom dia.", "Onde fica a estação de trem mais próxima?"]
 REFERENCES = ["The cat sleeps.", "The house is blue and very big.", "Good morning.", "Where is the nearest station?"]

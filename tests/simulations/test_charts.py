@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from simulations.report.canvas import DARK_STYLE, SHAPES, mark, nice_axis
+from simulations.report.canvas import DARK_STYLE, SHAPES, mark, nice_axis, with_prefix
 from simulations.report.charts import (
     PALETTE,
     Axis,
@@ -120,7 +120,15 @@ def test_a_logarithmic_axis_has_a_place_for_nought_and_few_ticks() -> None:
     assert axis.place(0.0) == 0.0 < axis.place(10.0) < axis.place(1e5) < axis.place(1e10) == 1.0
     assert axis.write(axis.ticks()[0]) == "0 B"
     assert 3 <= len(axis.ticks()) <= 7
-    assert [axis.write(value) for value in (999.6, 12_500.0, 2e9)] == ["1 kB", "12.5 kB", "2 GB"]
+    assert [axis.write(value) for value in (12_500.0, 2e9)] == ["12.5 kB", "2 GB"]
+    assert [with_prefix(value, "B") for value in (999.6, 12_543.0, 0.0)] == ["1 kB", "12.5 kB", "0 B"]
+
+
+def test_ticks_that_are_close_together_are_told_apart() -> None:
+    axis = Axis("J", 3127.0, 3144.0, unit="J")
+    written = [axis.write(tick) for tick in axis.ticks()]
+    assert len(set(written)) == len(written) >= 3
+    assert "3.135 kJ" in written
 
 
 @pytest.mark.parametrize(

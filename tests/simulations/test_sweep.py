@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from synthetic_traces import HEADER, synthetic_traces
 
 from phone.cascade.privacy import CloudUse
 from shared.clock import Clock
@@ -27,7 +28,6 @@ from simulations.sweep.results import canonical, results_of
 from simulations.sweep.uplink import Remote
 from simulations.traces.records import TracePart, of_part, write_traces
 from simulations.virtual_time import VirtualClock
-from tests.simulations.synthetic_traces import HEADER, synthetic_traces
 
 TRACES = synthetic_traces(300, seed=5)
 HOURS = 1.15

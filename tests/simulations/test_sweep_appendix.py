@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from synthetic_traces import synthetic_traces
 
 from simulations.energy.registry import CONSTANTS
 from simulations.sweep.appendix import LEAST_LOOKS, appendix, curve_groups
 from simulations.traces.records import TracePart, of_part
-from tests.simulations.synthetic_traces import synthetic_traces
 
 TRACES = of_part(synthetic_traces(400, seed=3), TracePart.TEST)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from synthetic_sweep import DESIGNS, synthetic_results
+from synthetic_traces import synthetic_traces
 
 from shared.errors import InputError, StorageError, UsageError
 from simulations.cli import main
@@ -23,8 +25,6 @@ from simulations.sweep.page_sensitivity import in_play, one_at_a_time, outcomes
 from simulations.sweep.results import canonical, rounded
 from simulations.sweep.summary import Slice, spread
 from simulations.sweep.swings import chosen, swing_runs
-from tests.simulations.synthetic_sweep import DESIGNS, synthetic_results
-from tests.simulations.synthetic_traces import synthetic_traces
 
 SMALL: Final[Mapping[str, Any]] = {"samples": 6, "networks": ("day", "offline")}
 
@@ -135,7 +135,15 @@ def test_a_design_that_could_not_run_is_named_with_the_reason(results: dict[str,
     for run in refused["runs"]:
         if run["arm"]["design"] == "glasses":
             run["why_not"], run["metrics"] = "these glasses cannot hold a model", {}
-    assert "all on glasses on glasses-xr and phone-mid: these glasses cannot hold a model" in words(sweep_page(refused))
+    assert "glasses-xr, these glasses cannot hold a model: all on glasses" in words(sweep_page(refused))
+
+
+def test_what_no_design_does_is_said_and_not_drawn(results: dict[str, Any]) -> None:
+    kept = copy.deepcopy(results)
+    for run in kept["runs"]:
+        run["metrics"]["private_out"] = 0
+    assert "Nought for every design, on every network." in words(sweep_page(kept))
+    assert "Nought" not in words(sweep_page(results))
 
 
 @pytest.mark.parametrize(
@@ -198,8 +206,8 @@ def test_the_constants_behind_an_outcome_stand_out_from_those_that_are_not() -> 
 
 
 def test_constants_of_devices_and_networks_that_took_no_part_are_left_out(results: dict[str, Any]) -> None:
-    sweep = parse_sweep(results)
-    assert in_play(sweep, ["phone-low.speed", "phone-mid.speed", "net.mmwave.up_mbps", "net.lte.up_mbps"]) == [
+    of = Slice(parse_sweep(results))
+    assert in_play(of, ["phone-low.speed", "phone-mid.speed", "net.mmwave.up_mbps", "net.lte.up_mbps"]) == [
         "phone-mid.speed",
         "net.lte.up_mbps",
     ]

@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from synthetic_traces import synthetic_traces
 
 from phone.cascade.inputs import Recogniser
 from phone.cascade.privacy import PrivateKind, find_private
@@ -17,7 +18,6 @@ from simulations.sweep.cloudside import CloudSide
 from simulations.sweep.computing import compute, run_computing
 from simulations.sweep.replay import TraceReader, Verdicts
 from simulations.virtual_time import VirtualClock
-from tests.simulations.synthetic_traces import synthetic_traces
 
 TRACES = synthetic_traces(60, seed=3)
 
