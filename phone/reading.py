@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -31,10 +31,12 @@ from shared.models.calibration import Calibration, LineSignals
 from shared.models.detection import DetectedLine, TextDetector
 from shared.models.language import warm_up as warm_up_language
 from shared.models.line_splitting import is_number
+from shared.models.metamodel import Metamodel
 from shared.models.orientation import OrientationClassifier
 from shared.models.packs import PackStore
 from shared.models.phrasebook import Phrasebook
 from shared.models.recognition import TextRecogniser
+from shared.models.risk import RiskCertificate
 from shared.models.script_picture import ScriptClassifier
 from shared.models.seen_lines import Look, SeenLine
 from shared.models.sign_reader import LOW_POWER, NORMAL, SignReader
@@ -58,6 +60,8 @@ _PACKS: Final = {
     Recogniser.TINY: ("ocr-tiny-rec", "ocr-tiny-det"),
     Recogniser.SMALL: ("ocr-small-rec", "ocr-tiny-det"),
 }
+RECOGNITION_PACKS: Final[Mapping[Recogniser, str]] = {recogniser: pack for recogniser, (pack, _) in _PACKS.items()}
+"""Name of each recogniser's pack."""
 _PLANS: Final = {Recogniser.TINY: LOW_POWER, Recogniser.SMALL: NORMAL}
 _ORIENTATION_PACK: Final = "ocr-cls"
 _INSTALL_HINT: Final = "run: wayword-phone packs install"
@@ -89,6 +93,12 @@ def choose_recogniser(choice: RecogniserChoice, *, battery: Battery, installed: 
     saving = battery.percent is not None and battery.percent < LOW_BATTERY_PERCENT and not battery.charging
     preferred = Recogniser.TINY if saving else Recogniser.SMALL
     return preferred if preferred in installed else next(iter(installed))
+
+
+def certificates_of(metamodel: Metamodel) -> dict[Recogniser, RiskCertificate]:
+    """What the metamodel certifies of each recogniser's readings; those of which it certifies none are left out."""
+    found = {recogniser: metamodel.certificate_of(pack) for recogniser, pack in RECOGNITION_PACKS.items()}
+    return {recogniser: certificate for recogniser, certificate in found.items() if certificate is not None}
 
 
 @dataclass(frozen=True, slots=True)

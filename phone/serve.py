@@ -24,7 +24,7 @@ from phone.daemon import PhoneDaemon
 from phone.database import Database
 from phone.ledger import Consent, Ledger
 from phone.network import NetworkState
-from phone.reading import LocalReader, ReaderOptions, choose_recogniser, installed_recognisers
+from phone.reading import LocalReader, ReaderOptions, certificates_of, choose_recogniser, installed_recognisers
 from phone.sensors import Sensor, in_thread
 from phone.settings import PhoneSettings
 from phone.thermal import read_thermal
@@ -118,7 +118,7 @@ async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link |
             settings=settings,
             clock=clock,
             events=events,
-            policy=policy_named(settings.policy.value, certificate=metamodel.certificate if metamodel else None),
+            policy=policy_named(settings.policy.value, certificates=certificates_of(metamodel) if metamodel else None),
             metamodel=metamodel,
             network=await _network(settings, clock, stack),
             thermal=thermal,

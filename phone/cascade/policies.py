@@ -11,7 +11,7 @@ from phone.cascade.chances import plain_confidence
 from phone.cascade.constants import Policy
 from phone.cascade.decision import Action, CascadeMemory, CascadePolicy, Decision, Rule
 from phone.cascade.hysteresis import remember
-from phone.cascade.inputs import Conditions, Signals
+from phone.cascade.inputs import Conditions, Recogniser, Signals
 from phone.cascade.policy import Cascade
 from phone.cascade.rules import forbidden
 from phone.cascade.soundness import sound_conditions, sound_signals, unknown_confidence
@@ -22,6 +22,15 @@ CONFIDENCE_THRESHOLD: Final = 0.7
 """Least product of the stages that `Confidence` keeps. Judgement; a comparison sweeps it."""
 RANDOM_SHARE: Final = 0.2
 """Share of the signs that `Random` asks about: the share that the cascade may ask about."""
+
+
+Certificates = Mapping[Recogniser, RiskCertificate]
+"""By recogniser; one without a certificate is left out."""
+
+
+def for_every_recogniser(certificate: RiskCertificate) -> Certificates:
+    """One certificate for all."""
+    return dict.fromkeys(Recogniser, certificate)
 
 
 def _obeying(
@@ -149,7 +158,7 @@ def lot_of(sign_key: int) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-_MAKERS: Final[Mapping[str, Callable[[Policy, RiskCertificate | None], CascadePolicy]]] = {
+_MAKERS: Final[Mapping[str, Callable[[Policy, Certificates], CascadePolicy]]] = {
     "cascade": Cascade,
     "confidence": lambda policy, _: Confidence(policy=policy),
     "always": lambda policy, _: Always(policy),
@@ -161,13 +170,13 @@ POLICY_NAMES: Final = tuple(_MAKERS)
 
 
 def policy_named(
-    name: str, *, certificate: RiskCertificate | None = None, constants: Policy | None = None
+    name: str, *, certificates: Certificates | None = None, constants: Policy | None = None
 ) -> CascadePolicy:
     """A policy by its name.
 
     Args:
         name: one of `POLICY_NAMES`.
-        certificate: of the metamodel in use; None without one. Only the cascade looks at it.
+        certificates: of the metamodel in use, by recogniser; None without any. Only the cascade looks at them.
         constants: None for the built-in ones.
 
     Raises:
@@ -176,4 +185,4 @@ def policy_named(
     maker = _MAKERS.get(name)
     if maker is None:
         raise UsageError(f"there is no policy {name!r}", hint=f"the policies are {', '.join(POLICY_NAMES)}")
-    return maker(Policy() if constants is None else constants, certificate)
+    return maker(Policy() if constants is None else constants, {} if certificates is None else certificates)

@@ -19,6 +19,7 @@ reading kept. No I/O, no clock, no globals: the daemon and the simulator run the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from phone.cascade import explain
@@ -54,11 +55,12 @@ class Cascade:
 
     Attributes:
         policy: its constants.
-        certificate: which readings are known to be right often enough; None where nobody vouches for any.
+        certificates: which readings of a recogniser are known to be right often enough; without an entry nobody
+            vouches for any of its readings.
     """
 
     policy: Policy = field(default_factory=Policy)
-    certificate: RiskCertificate | None = None
+    certificates: Mapping[Recogniser, RiskCertificate] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -78,13 +80,13 @@ class Cascade:
         return self._weigh(signals, conditions, memory, certified=certified), memory
 
     def certified(self, signals: Signals) -> bool:
-        """Whether the certificate covers the phone's reading."""
-        estimate = signals.estimate
-        return self.certificate is not None and estimate is not None and self.certificate.covers(estimate.right)
+        """Whether the certificate of its recogniser covers the phone's reading."""
+        estimate, certificate = signals.estimate, self.certificates.get(signals.recogniser)
+        return certificate is not None and estimate is not None and certificate.covers(estimate.right)
 
     def _weigh(self, signals: Signals, conditions: Conditions, memory: CascadeMemory, *, certified: bool) -> Decision:
         """Gain against price, once nothing forbids the call."""
-        policy = self.policy
+        policy, certificate = self.policy, self.certificates.get(signals.recogniser)
         chance = chance_in_time(conditions, policy)
         at_best = signals.value * expected_gain(signals, policy)
         gain = chance * at_best
@@ -93,9 +95,9 @@ class Cascade:
         price = price_of_asking(signals, conditions, policy, asking=asking, saving=memory.saving)
         if gain > price.alone:
             rule, reason = Rule.UNSURE, explain.asked(signals, gain, price)
-            if asking < hurdle and gain <= price.alone - asking + hurdle and self.certificate is not None:
+            if asking < hurdle and gain <= price.alone - asking + hurdle and certificate is not None:
                 rule = Rule.UNCERTIFIED
-                reason = explain.asked_uncertified(chance_right(signals), self.certificate.alpha, gain, price)
+                reason = explain.asked_uncertified(chance_right(signals), certificate.alpha, gain, price)
             return Decision(Action.ESCALATE, rule, reason, gain, price.alone, certified, price_shared=price.shared)
         hold = self._hold_seconds(conditions, gain, price)
         if hold > 0:
@@ -107,7 +109,7 @@ class Cascade:
             # With all else free it would be asked: not the reading decides, but the price.
             rule, reason = Rule.DEAR, explain.dear(signals, conditions, gain, price, slow=memory.slow)
         elif (right := chance_right(signals)) >= 0.5:
-            alpha = self.certificate.alpha if certified and self.certificate is not None else None
+            alpha = certificate.alpha if certified and certificate is not None else None
             rule, reason = Rule.SURE, explain.sure(right, alpha, gain, price)
         else:
             rule, reason = Rule.HOPELESS, explain.hopeless(signals, gain, price)
@@ -115,7 +117,7 @@ class Cascade:
 
     def _factor(self, signals: Signals, *, certified: bool) -> float:
         """Of the base price. Without a certificate or an estimate nothing is known either way."""
-        if self.certificate is None or signals.estimate is None:
+        if signals.recogniser not in self.certificates or signals.estimate is None:
             return 1.0
         return self.policy.certified_factor if certified else self.policy.uncertified_factor
 

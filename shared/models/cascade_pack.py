@@ -65,7 +65,6 @@ class CascadeDocument:
         features: names of the features the graph takes, in order.
         certificates: by recognition pack; None where no threshold could be certified. The recognisers the graph knows
             are the keys.
-        joint: one that holds for each of them; None where there is none.
         assumption: what the certificates rest on, and how they were made, for people.
         trust: by recognition pack.
         report: what was measured when it was made; the card is written from it.
@@ -74,7 +73,6 @@ class CascadeDocument:
     version: int
     features: tuple[str, ...]
     certificates: Mapping[str, RiskCertificate | None]
-    joint: RiskCertificate | None
     assumption: str
     trust: Mapping[str, TrustModel]
     report: Mapping[str, object] = field(default_factory=dict)

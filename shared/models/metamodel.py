@@ -106,15 +106,6 @@ class Metamodel:
         """Recognition packs it knows."""
         return frozenset(self.certificates)
 
-    @property
-    def certificate(self) -> RiskCertificate | None:
-        """The one certificate that holds for every recogniser it knows, so not the laxest for any; None for none.
-
-        All thresholds that the test of a recogniser passed on its way to the certified one are certified with it, for
-        it stops at the first that fails (`risk`): the strictest of the certificates holds for the others too.
-        """
-        return self._document.joint
-
     def certificate_of(self, recogniser: str) -> RiskCertificate | None:
         """The certificate for readings of a recognition pack; None for a pack it does not know."""
         return self.certificates.get(recogniser)

@@ -16,7 +16,7 @@ from typing import Final
 
 from phone.cascade.decision import CascadeMemory, CascadePolicy, Decision
 from phone.cascade.inputs import CloudState, Conditions, NetworkKind, Recogniser, Signals, Thermal, Trouble
-from phone.cascade.policies import policy_named
+from phone.cascade.policies import for_every_recogniser, policy_named
 from phone.cascade.privacy import CloudUse, PrivacyOptions, find_private
 from shared.errors import StorageError, UsageError
 from shared.link import DeliveryModel
@@ -331,7 +331,7 @@ def run(args: argparse.Namespace) -> int:
         UsageError: the file is neither HTML nor Markdown.
         StorageError: it cannot be written.
     """
-    tables = tables_of(policy_named("cascade", certificate=CERTIFICATE))
+    tables = tables_of(policy_named("cascade", certificates=for_every_recogniser(CERTIFICATE)))
     if args.out is None:
         print(as_markdown(tables))
         return 0

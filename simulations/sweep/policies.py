@@ -8,6 +8,7 @@ from typing import Final
 from phone.cascade.decision import Action, CascadeMemory, CascadePolicy, Decision, Rule
 from phone.cascade.inputs import Conditions, Signals
 from phone.cascade.policies import policy_named
+from phone.reading import certificates_of
 from shared.models.metamodel import Metamodel
 from simulations.traces.records import SignTrace
 
@@ -46,9 +47,9 @@ class Oracle:
 
 
 def policy_of(name: str) -> CascadePolicy:
-    """The policy of an arm, with the certificate of the metamodel that ships, as `phone.serve` makes it.
+    """The policy of an arm, with the certificates of the metamodel that ships, as `phone.serve` makes it.
 
     Raises:
         UsageError: there is none of that name.
     """
-    return Oracle() if name == ORACLE else policy_named(name, certificate=Metamodel.builtin().certificate)
+    return Oracle() if name == ORACLE else policy_named(name, certificates=certificates_of(Metamodel.builtin()))

@@ -34,7 +34,7 @@ from shared.models.cascade_pack import (
 )
 from shared.models.manifest import MANIFEST_NAME, PackManifest, Task, describe_file, dump_manifest
 from shared.models.metamodel import Metamodel
-from shared.models.risk import RiskCertificate, certify, usual_least_kept
+from shared.models.risk import RiskCertificate, certify
 from shared.models.session import OnnxSession, open_session
 from shared.models.sign_features import ENCODING_VERSION, FEATURES, RECOGNISERS
 from simulations.traces.records import SignTrace, TracePart, read_traces
@@ -184,8 +184,7 @@ def train(
         "trust": trust_report(test, trust),
         "light": light_report(test, trust),
     }
-    joint = joint_certificate(certified, certificates)
-    document = CascadeDocument(DOCUMENT_VERSION, FEATURES, certificates, joint, ASSUMPTION, trust, report)
+    document = CascadeDocument(DOCUMENT_VERSION, FEATURES, certificates, ASSUMPTION, trust, report)
     _write(out / DOCUMENT_NAME, dump_document(document))
     manifest = _manifest(out, graph, document)
     _write(out / MANIFEST_NAME, dump_manifest(manifest))
@@ -216,28 +215,6 @@ def certificates_of(judged: Judged) -> dict[str, RiskCertificate | None]:
             else RiskCertificate(threshold.value, ALPHA, DELTA, threshold.kept, threshold.errors, len(own))
         )
     return found
-
-
-def joint_certificate(judged: Judged, certificates: Mapping[str, RiskCertificate | None]) -> RiskCertificate | None:
-    """The strictest of the certificates, where the test of every recogniser passed its threshold on the way to its own.
-
-    It did unless so few readings lie above that the test passed the threshold over. The counts are those of the
-    recogniser with the largest share of errors.
-    """
-    found = [certificate for certificate in certificates.values() if certificate is not None]
-    if not found or len(found) < len(certificates):
-        return None
-    threshold = max(certificate.threshold for certificate in found)
-    first = judged.where(judged.table.is_first())
-    counts: list[RiskCertificate] = []
-    for number in range(len(RECOGNISERS)):
-        own = first.of_recogniser(number)
-        kept = own.right >= threshold
-        if kept.sum() < usual_least_kept(len(own), alpha=ALPHA, delta=DELTA):
-            return None
-        errors = int((kept & ~own.table.right).sum())
-        counts.append(RiskCertificate(threshold, ALPHA, DELTA, int(kept.sum()), errors, len(own)))
-    return max(counts, key=lambda each: each.errors / each.kept)
 
 
 def _manifest(out: Path, graph: bytes, document: CascadeDocument) -> PackManifest:

@@ -157,9 +157,6 @@ def _certificates(document: CascadeDocument) -> str:
                 *(_turned_out(certified[part].get(pack)) for part in _PARTS),
             )
         )
-    if document.joint is not None:
-        shared = f"P(right) >= {document.joint.threshold:g}"
-        rows.append(("**each of them**", shared, f"{document.joint.alpha:g}", f"{document.joint.delta:g}", "", "", ""))
     head = ("recogniser", "certified from", "alpha", "delta", "calibration", "turned out on test", "on photographs")
     return _table(head, rows)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from phone.cascade.constants import Policy
 from phone.cascade.decision import CascadeMemory
 from phone.cascade.inputs import CloudState, Conditions, NetworkKind, Recogniser, Signals, Thermal, Trouble
+from phone.cascade.policies import Certificates, for_every_recogniser
 from phone.cascade.privacy import CloudUse, PrivateKind
 from shared.models.estimate import Estimate
 from shared.models.risk import RiskCertificate
@@ -47,6 +48,13 @@ probabilities = st.floats(0, 1)
 estimates = st.builds(Estimate, right=probabilities, helped=probabilities, harmed=probabilities)
 memories = st.builds(CascadeMemory, saving=st.booleans(), slow=st.booleans(), empty=st.booleans())
 certificates = st.sampled_from([None, CERTIFICATE])
+
+
+def certified(certificate: RiskCertificate | None) -> Certificates:
+    """For every recogniser, or for none."""
+    return {} if certificate is None else for_every_recogniser(certificate)
+
+
 signals_any = st.builds(
     Signals,
     recognition=probabilities,

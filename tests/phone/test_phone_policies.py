@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy_world import CERTIFICATE, FRESH, GOOD, POLICY, SURE, conditions_any, memories, signals_any
+from policy_world import CERTIFICATE, FRESH, GOOD, POLICY, SURE, certified, conditions_any, memories, signals_any
 
 from phone.cascade.constants import Policy
 from phone.cascade.decision import Action, CascadeMemory, Rule
@@ -26,9 +26,11 @@ def test_every_policy_is_found_by_the_name_it_has() -> None:
         policy_named("oracle")
 
 
-def test_the_cascade_gets_its_certificate_and_its_constants() -> None:
+def test_the_cascade_gets_its_certificates_and_its_constants() -> None:
     constants = Policy(base_price=0.2)
-    assert policy_named("cascade", certificate=CERTIFICATE, constants=constants) == Cascade(constants, CERTIFICATE)
+    assert policy_named("cascade", certificates=certified(CERTIFICATE), constants=constants) == Cascade(
+        constants, certified(CERTIFICATE)
+    )
     assert policy_named("always", constants=constants) == Always(constants)
 
 

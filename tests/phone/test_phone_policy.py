@@ -14,6 +14,7 @@ from policy_world import (
     POLICY,
     SURE,
     certificates,
+    certified,
     conditions_any,
     estimates,
     memories,
@@ -44,7 +45,7 @@ def decide(
     certificate: RiskCertificate | None = None,
     policy: Policy = POLICY,
 ) -> Decision:
-    return Cascade(policy, certificate).decide(signals, conditions, memory)[0]
+    return Cascade(policy, certified(certificate)).decide(signals, conditions, memory)[0]
 
 
 def estimated(gain: float, *, right: float = 0.5) -> Signals:
@@ -256,7 +257,7 @@ def test_an_unclear_language_alone_is_not_worth_a_call() -> None:
 def test_nothing_forbidden_ever_leaves(
     signals: Signals, conditions: Conditions, memory: CascadeMemory, certificate: RiskCertificate | None
 ) -> None:
-    decision, after = Cascade(POLICY, certificate).decide(signals, conditions, memory)
+    decision, after = Cascade(POLICY, certified(certificate)).decide(signals, conditions, memory)
     ban = (
         conditions.cloud_use is CloudUse.NEVER
         or (conditions.cloud_use is CloudUse.ASK and not conditions.consent)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy_world import CERTIFICATE, FRESH, GOOD, SURE
+from policy_world import CERTIFICATE, FRESH, GOOD, SURE, certified
 
 from phone.cascade.constants import Policy
 from phone.cascade.decision import Action, CascadeMemory, Rule
@@ -18,7 +18,7 @@ from phone.cascade.policy import Cascade
 from phone.cascade.privacy import CloudUse, PrivateKind
 from shared.models.estimate import Estimate
 
-CASCADE = Cascade(Policy(), CERTIFICATE)
+CASCADE = Cascade(Policy(), certified(CERTIFICATE))
 GARBAGE = (math.nan, math.inf, -math.inf, -1.0, -1e-300, 1.0000001, 2.0, 250.0, 1e308, 5e-324)
 
 numbers = st.floats() | st.sampled_from(GARBAGE) | st.integers(-(10**30), 10**30).map(float)
@@ -61,7 +61,7 @@ conditions_odd = st.builds(
 
 @given(signals_odd, conditions_odd, st.sampled_from(POLICY_NAMES))
 def test_no_policy_ever_raises_and_every_decision_is_whole(signals: Signals, conditions: Conditions, name: str) -> None:
-    decision, memory = policy_named(name, certificate=CERTIFICATE).decide(signals, conditions, FRESH)
+    decision, memory = policy_named(name, certificates=certified(CERTIFICATE)).decide(signals, conditions, FRESH)
     assert decision.reason
     assert "\n" not in decision.reason
     assert "nan" not in decision.reason

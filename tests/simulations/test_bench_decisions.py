@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from phone.cascade.decision import Action, Rule
-from phone.cascade.policies import policy_named
+from phone.cascade.policies import for_every_recogniser, policy_named
 from shared.errors import StorageError, UsageError
 from simulations.bench.decisions import (
     BATTERIES,
@@ -24,7 +24,7 @@ from simulations.bench.decisions import (
 )
 from simulations.cli import main
 
-POLICY = policy_named("cascade", certificate=CERTIFICATE)
+POLICY = policy_named("cascade", certificates=for_every_recogniser(CERTIFICATE))
 UP = LINKS[:3]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -148,24 +147,6 @@ def test_a_certificate_counts_one_look_of_each_sign(trained: tuple[Path, cascade
         assert certificate is not None
         assert certificate.total == int((first.recogniser == number).sum())
         assert certificate.errors == 0
-
-
-def test_the_joint_certificate_is_the_strictest_and_needs_one_of_each_recogniser(
-    trained: tuple[Path, cascade.Trained],
-) -> None:
-    judged = trained[1].judged
-    doubt = np.where(judged.table.recogniser == 0, 0.9, 0.8)
-    sure = Judged(judged.table, np.where(judged.table.right, doubt, 0.01), judged.helped, judged.harmed)
-    found = cascade.certificates_of(sure)
-    strict = found[RECOGNISERS[0]]
-    assert strict is not None
-    # The second recogniser is never surer than 0.8: its test passed over the threshold of the first.
-    assert cascade.joint_certificate(sure, {**found, RECOGNISERS[0]: replace(strict, threshold=0.85)}) is None
-    flat = Judged(judged.table, np.where(judged.table.right, 0.9, 0.01), judged.helped, judged.harmed)
-    joint = cascade.joint_certificate(flat, cascade.certificates_of(flat))
-    assert joint is not None
-    assert joint.threshold == max(each.threshold for each in cascade.certificates_of(flat).values() if each)
-    assert cascade.joint_certificate(flat, {**found, RECOGNISERS[1]: None}) is None
 
 
 def test_readings_that_are_mostly_wrong_certify_nothing(trained: tuple[Path, cascade.Trained]) -> None:

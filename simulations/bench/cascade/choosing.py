@@ -10,8 +10,7 @@ import numpy as np
 
 from phone.cascade.constants import Policy
 from phone.cascade.decision import CascadePolicy
-from phone.cascade.policies import policy_named
-from shared.models.risk import RiskCertificate
+from phone.cascade.policies import Certificates, policy_named
 from simulations.bench.cascade.looks import Looks
 
 PRICES: Final = (
@@ -45,9 +44,9 @@ class Setting:
         return sum(self.qualities.values()) / len(self.qualities)
 
 
-def priced(price: float, certificate: RiskCertificate | None) -> CascadePolicy:
+def priced(price: float, certificates: Certificates) -> CascadePolicy:
     """The production policy with another base price."""
-    return policy_named("cascade", certificate=certificate, constants=replace(Policy(), base_price=price))
+    return policy_named("cascade", certificates=certificates, constants=replace(Policy(), base_price=price))
 
 
 def sweep(

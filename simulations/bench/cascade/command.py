@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from phone.cascade.policies import policy_named
+from phone.reading import certificates_of
 from shared.errors import StorageError, UsageError
 from shared.models.metamodel import Metamodel
 from shared.models.packs import PackStore, default_store_root
@@ -127,7 +128,7 @@ def measure(
     signs: Sequence[SignTrace], metamodel: Metamodel, routed: Sequence[Routed], arguments: argparse.Namespace
 ) -> Results:
     """Everything that traces tell, but for the choice of the base price."""
-    policy = policy_named(POLICY, certificate=metamodel.certificate)
+    policy = policy_named(POLICY, certificates=certificates_of(metamodel))
     others = [policy_named(name) for name in OTHERS]
     resamples, splits, seed = arguments.resamples, arguments.splits, arguments.seed
     groups, promises = [], []
@@ -154,9 +155,9 @@ def measure(
 
 
 def shipped_thresholds(looks: Looks, metamodel: Metamodel) -> dict[str, float | None]:
-    """From which P(right) on readings are certified: by the policy, and by this recogniser's own certificate."""
-    found = {"of every recogniser": metamodel.certificate, "of this recogniser": metamodel.certificate_of(looks.pack)}
-    return {name: None if each is None else each.threshold for name, each in found.items()}
+    """From which P(right) on readings of this recogniser are certified."""
+    certificate = metamodel.certificate_of(looks.pack)
+    return {"shipped": None if certificate is None else certificate.threshold}
 
 
 def as_markdown(results: Results) -> list[str]:
@@ -194,7 +195,8 @@ def _choose(signs: Sequence[SignTrace], metamodel: Metamodel) -> int:
     if not calibration:
         raise UsageError("the traces have no calibration part, and nothing is chosen on any other")
     looks = [looks_of(calibration, name, metamodel) for name in RECOGNISERS]
-    settings = sweep(looks, lambda price: priced(price, metamodel.certificate))
+    certificates = certificates_of(metamodel)
+    settings = sweep(looks, lambda price: priced(price, certificates))
     print("\n".join(tables.choosing_table(settings, best(settings, TARGET_SHARE))))
     return 0
 
