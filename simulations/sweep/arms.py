@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from phone.cascade.privacy import CloudUse
+from phone.settings import RecogniserChoice
 
 
 class Design(StrEnum):
@@ -55,6 +56,7 @@ class Arm:
         policy: of the hybrid; empty for a design without one.
         privacy: the wearer's switch; under "ask" no consent is ever given.
         link: name of a preset of the link between glasses and phone.
+        recogniser: the phone's, as its setting says it; the table design takes the tiny one whatever this says.
     """
 
     design: Design
@@ -65,6 +67,7 @@ class Arm:
     policy: str = ""
     privacy: CloudUse = CloudUse.ALLOW
     link: str = "ble-mid"
+    recogniser: RecogniserChoice = RecogniserChoice.AUTO
 
     def as_json(self) -> dict[str, str]:
         """As it stands in the results."""
@@ -77,6 +80,7 @@ class Arm:
             "policy": self.policy,
             "privacy": self.privacy.value,
             "link": self.link,
+            "recogniser": self.recogniser.value,
         }
 
     def __str__(self) -> str:

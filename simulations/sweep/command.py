@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from phone.cascade.policies import POLICY_NAMES
 from phone.cascade.privacy import CloudUse
+from phone.settings import RecogniserChoice
 from shared.errors import UsageError
 from simulations.energy.devices import GLASSES, PHONES
 from simulations.networks.presets import BLE_PROFILES, PROFILES
@@ -56,6 +57,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         choices=list(BLE_PROFILES),
         default=default.link,
         help="between glasses and phone (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--recogniser",
+        choices=[choice.value for choice in RecogniserChoice],
+        default=RecogniserChoice.AUTO.value,
+        help="the phone's (default: auto: the small one unless the battery is low)",
     )
     parser.add_argument("--days", type=int, default=1, metavar="N", help="of each run (default: %(default)s)")
     parser.add_argument("--hours", type=float, metavar="H", help="only the first hours of the day, for a quick look")
@@ -104,6 +111,7 @@ def body(arguments: argparse.Namespace) -> int:
         policies=arguments.policies,
         privacy=CloudUse(arguments.privacy),
         link=arguments.link,
+        recogniser=RecogniserChoice(arguments.recogniser),
         days=arguments.days,
         hours=arguments.hours,
         samples=arguments.samples,

@@ -35,6 +35,7 @@ class ArmOf:
     policy: str = ""
     privacy: str = ""
     link: str = ""
+    recogniser: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from itertools import product
 from typing import Final
 
 from phone.cascade.privacy import CloudUse
+from phone.settings import RecogniserChoice
 from shared.errors import UsageError
 from simulations.energy.constants import Constants
 from simulations.energy.registry import latin_hypercube, nominal
@@ -38,6 +39,7 @@ class Grid:
         policies: of the hybrid; other designs have none.
         privacy: the wearer's switch.
         link: preset of the link between glasses and phone.
+        recogniser: the phone's.
         days: of each run.
         hours: only so many hours from when the glasses are first put on; None for whole days.
         samples: sets of constants, beside the nominal one.
@@ -52,6 +54,7 @@ class Grid:
     policies: tuple[str, ...] = (DEFAULT_POLICY,)
     privacy: CloudUse = CloudUse.ALLOW
     link: str = "ble-mid"
+    recogniser: RecogniserChoice = RecogniserChoice.AUTO
     days: int = 1
     hours: float | None = None
     samples: int = 0
@@ -65,7 +68,9 @@ class Grid:
         ):
             policies = self.policies if design is Design.HYBRID else ("",)
             for policy in policies:
-                arms.append(Arm(design, network, phone, glasses, city, policy, self.privacy, self.link))
+                arms.append(
+                    Arm(design, network, phone, glasses, city, policy, self.privacy, self.link, self.recogniser)
+                )
         return arms
 
     def constants(self) -> list[Constants]:

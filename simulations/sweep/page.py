@@ -155,6 +155,10 @@ def _run(of: Slice) -> str:
         ("cities", _cities(sweep.names("city"))),
         ("policies", f"{_listed(policies)}, of the hybrid" if policies else "none: no design has one"),
         ("privacy", f"{arm.privacy or 'allow'}: the wearer's switch for the cloud"),
+        (
+            "recogniser",
+            f"{arm.recogniser or 'auto'}: the phone's setting; auto is the small one while the battery lasts",
+        ),
         ("length", f"{_many(sweep.days, 'simulated day')} a run" + _hours_words(sweep.hours)),
         ("samples", _samples_words(of)),
         ("seed", f"{sweep.seed}; the same seed, traces and options give the same bytes"),

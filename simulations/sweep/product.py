@@ -26,7 +26,7 @@ from phone.database import Database
 from phone.ledger import Consent, Ledger
 from phone.reading import choose_recogniser
 from phone.readings import sign_key
-from phone.settings import PhoneSettings, RecogniserChoice
+from phone.settings import PhoneSettings
 from phone.window import RadioWindow
 from shared.errors import StorageError
 from shared.events import EventLog
@@ -213,7 +213,7 @@ class _Scene:
         return PhoneDaemon(
             link=self.bluetooth.phone,
             reader=reader,
-            choose_recogniser=_chooser(arm.design),
+            choose_recogniser=_chooser(arm),
             cloud=self._cloud,
             ledger=self._ledger,
             consent=Consent(database, clock=clock),
@@ -290,10 +290,10 @@ class Estimates:
         return known
 
 
-def _chooser(design: Design) -> Callable[[Battery], Recogniser]:
-    if design is Design.TABLE:
+def _chooser(arm: Arm) -> Callable[[Battery], Recogniser]:
+    if arm.design is Design.TABLE:
         return lambda battery: Recogniser.TINY
-    return lambda battery: choose_recogniser(RecogniserChoice.AUTO, battery=battery, installed=frozenset(Recogniser))
+    return lambda battery: choose_recogniser(arm.recogniser, battery=battery, installed=frozenset(Recogniser))
 
 
 def _told(policy: CascadePolicy) -> Callable[[types_pb2.Strip, SignTrace], None] | None:
