@@ -295,7 +295,6 @@ class PhoneDaemon:
     def _moment(self, job: Job, answer_bytes: int) -> Moment:
         return Moment(
             cloud=CloudState.NOT_CONFIGURED if self._refiner is None else self._refiner.state,
-            waiting=0 if self._refiner is None else self._refiner.waiting,
             deadline=job.deadline,
             delivery_seconds=self._link.quality.predict(answer_bytes).typical_s,
         )

@@ -47,13 +47,11 @@ class Moment:
 
     Attributes:
         cloud: whether it can be asked.
-        waiting: escalations held for an open radio.
         deadline: on the clock, until when an answer is worth showing.
         delivery_seconds: predicted for the answer's way to the glasses.
     """
 
     cloud: CloudState
-    waiting: int
     deadline: float
     delivery_seconds: float
 
@@ -215,7 +213,6 @@ class Decider:
             metered=network.metered,
             radio_open_seconds=self._surroundings.window.open_seconds(network.kind),
             thermal=self._surroundings.thermal(),
-            waiting=moment.waiting,
         )
 
     def _with_stored(self, conditions: Conditions) -> Conditions:

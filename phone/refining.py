@@ -121,11 +121,6 @@ class Refiner:
             return CloudState.DOWN
         return CloudState.BUSY if self._calls >= self._max_calls else CloudState.READY
 
-    @property
-    def waiting(self) -> int:
-        """Escalations that are held for an open radio."""
-        return len(self._holding)
-
     def refuses(self, source: str, target: str) -> bool:
         """Whether the cloud refused this direction, or everything into this target, a while ago."""
         now = self._clock.monotonic()

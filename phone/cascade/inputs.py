@@ -120,7 +120,6 @@ class Conditions:
         radio_open_seconds: how long the radio stays in its open window (a cellular radio's tail) without another call;
             0 when it sleeps.
         thermal: how warm the phone is.
-        waiting: escalations that are held for an open radio window.
     """
 
     cloud: CloudState
@@ -138,4 +137,3 @@ class Conditions:
     metered: bool = False
     radio_open_seconds: float = 0.0
     thermal: Thermal = Thermal.UNKNOWN
-    waiting: int = 0

@@ -31,7 +31,15 @@ from simulations.traces.photographs import PhotoSet, trace_photo
 from simulations.traces.phrases import PhraseStock
 from simulations.traces.pipelines import Pipelines
 from simulations.traces.progress import Progress
-from simulations.traces.records import TRACE_VERSION, SignTrace, TraceHeader, read_traces, write_traces
+from simulations.traces.records import (
+    TRACE_VERSION,
+    SignTrace,
+    TraceHeader,
+    TracePart,
+    of_part,
+    read_traces,
+    write_traces,
+)
 from simulations.traces.rendered import Traced, trace_sign
 from simulations.traces.table import table
 from simulations.traces.texts import without_texts
@@ -111,6 +119,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="replace every text by a short hash, so that the file may be shared",
     )
     parser.add_argument("--packs", type=Path, metavar="DIR", help="pack store (default: the user's)")
+    parser.add_argument(
+        "--part",
+        action="append",
+        choices=[part.value for part in TracePart],
+        help="keep the looks of this part only; may be repeated (default: all)",
+    )
     parser.add_argument("--merge", type=Path, action="append", metavar="FILE", help="join trace files; may be repeated")
     parser.add_argument("--show", type=Path, metavar="FILE", help="print what a trace file holds, and end")
     parser.set_defaults(body=run)
@@ -128,6 +142,8 @@ def run(arguments: argparse.Namespace) -> int:
         header, signs = merged(arguments.merge)
     else:
         header, signs = _made(arguments)
+    if arguments.part:
+        signs = of_part(signs, *map(TracePart, arguments.part))
     if arguments.without_texts:
         signs = without_texts(signs)
     write_traces(arguments.out, header, signs)

@@ -88,5 +88,4 @@ conditions_any = st.builds(
     metered=st.booleans(),
     radio_open_seconds=st.just(0.0) | st.floats(0, 12),
     thermal=st.sampled_from(Thermal),
-    waiting=st.integers(0, 8),
 )

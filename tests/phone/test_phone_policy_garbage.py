@@ -55,7 +55,6 @@ conditions_odd = st.builds(
     metered=st.booleans(),
     radio_open_seconds=numbers,
     thermal=st.sampled_from(Thermal),
-    waiting=integers,
 )
 
 

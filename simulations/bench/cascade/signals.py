@@ -28,7 +28,6 @@ BENCH_CONDITIONS: Final = Conditions(
     metered=False,
     radio_open_seconds=10.0,
     thermal=Thermal.NORMAL,
-    waiting=0,
 )
 """A full battery, unmetered Wi-Fi with its radio awake and an idle cloud that answers in half a second: conditions
 under which hardly anything but the evidence decides. An assumption, the same for every arm; how others change a
