@@ -244,7 +244,7 @@ def _consent(options: argparse.Namespace) -> int:
 
 
 def _translate(options: argparse.Namespace) -> int:
-    from phone.reading import to_meaning
+    from phone.meanings import to_meaning
     from shared.models.calibration import Calibration
     from shared.models.packs import PackStore, default_store_root
     from shared.models.sign_translation import PHRASEBOOK_TARGET, SignTranslator, TranslationEngine

@@ -169,7 +169,13 @@ class CloudClient:
         return self._latencies.quantile(0.9)
 
     async def read_strip(
-        self, request: cloud_pb2.ReadStripRequest, *, deadline: float, cost: CallCost, hedge: bool = True
+        self,
+        request: cloud_pb2.ReadStripRequest,
+        *,
+        deadline: float,
+        cost: CallCost,
+        hedge: bool = True,
+        attempts: int = MAX_ATTEMPTS,
     ) -> types_pb2.Reading:
         """Ask the cloud to read a strip.
 
@@ -178,6 +184,7 @@ class CloudClient:
             deadline: on the clock; the policy's own deadline applies as well.
             cost: filled in, whatever happens.
             hedge: whether a second attempt may go out when the first is slow.
+            attempts: times that the bytes may leave, at most `MAX_ATTEMPTS`.
 
         Raises:
             CloudUnavailable: not connected, or the cloud is unwell.
@@ -186,10 +193,12 @@ class CloudClient:
         """
         start = self._clock.monotonic()
         deadline = min(deadline, start + self._policy.deadline)
+        if deadline <= start:
+            raise CloudDeadline("no time was left to call the cloud")  # which says nothing about the cloud
         self._breaker.begin()
         self._hedges.earn()
         try:
-            reading = await self._ask(request, deadline, cost, hedge=hedge)
+            reading = await self._ask(request, deadline, cost, hedge=hedge, most=min(attempts, MAX_ATTEMPTS))
         except CloudError as error:
             if isinstance(error, CallRefused) and error.refusal.of_this_call:
                 self._breaker.succeeded()
@@ -213,9 +222,15 @@ class CloudClient:
         await self._transport.close()
 
     async def _ask(
-        self, request: cloud_pb2.ReadStripRequest, deadline: float, cost: CallCost, *, hedge: bool
+        self,
+        request: cloud_pb2.ReadStripRequest,
+        deadline: float,
+        cost: CallCost,
+        *,
+        hedge: bool,
+        most: int,
     ) -> types_pb2.Reading:
-        """The first good answer, or the first refusal, of one attempt or two."""
+        """The first good answer, or the first refusal, of one attempt or at most so many."""
         attempts: list[asyncio.Task[types_pb2.Reading]] = []
 
         def begin() -> None:
@@ -223,7 +238,7 @@ class CloudClient:
             attempts.append(asyncio.create_task(self._attempt(request, deadline, cost), name=name))
 
         begin()
-        patience = self._patience() if hedge else None
+        patience = self._patience() if hedge and most > 1 else None
         try:
             while True:
                 running = [attempt for attempt in attempts if not attempt.done()]
@@ -243,7 +258,7 @@ class CloudClient:
                             cost.hedged = True
                             begin()
                 elif len(failed) == len(attempts):
-                    if len(attempts) == MAX_ATTEMPTS or not self._may_retry(failed[-1], deadline):
+                    if len(attempts) >= most or not self._may_retry(failed[-1], deadline):
                         return failed[-1].result()  # raises
                     patience = None
                     await self._clock.sleep(self._policy.backoff)

@@ -46,8 +46,6 @@ MAX_UNDECIDED: Final = 64
 _ANSWER_BYTES: Final = 256
 """Least size assumed of the answer that will go to the glasses."""
 
-_request = request_for
-
 
 class StripReader(Remembers, Protocol):
     """Phase one; `phone.reading.LocalReader` in production."""
@@ -285,6 +283,7 @@ class PhoneDaemon:
             kept=message,
             row=verdict.row,
             hedge=verdict.hedge,
+            attempts=verdict.attempts,
             since=self._clock.monotonic(),
         )
         if verdict.hold_seconds > 0:

@@ -128,17 +128,15 @@ class Database:
         Raises:
             StorageError: the disk is full or read-only, or the file stays locked.
         """
-        with self._lock:
-            try:
-                return self._execute(statement, values)
-            except sqlite3.Error as error:
-                if not _is_damage(error):
-                    raise self._cannot("write", error) from error
-            self._replace()
-            try:
-                return self._execute(statement, values)
-            except sqlite3.Error as error:
-                raise self._cannot("write", error) from error
+        return self._write(statement, values).lastrowid or 0
+
+    def change(self, statement: str, values: Sequence[Value] = ()) -> int:
+        """Run one statement that changes rows, in a transaction of its own; returns how many it changed.
+
+        Raises:
+            StorageError: the disk is full or read-only, or the file stays locked.
+        """
+        return self._write(statement, values).rowcount
 
     def query(self, statement: str, values: Sequence[Value] = ()) -> list[Row]:
         """Rows of a SELECT.
@@ -171,9 +169,22 @@ class Database:
         with self._lock:
             self._connection.close()
 
-    def _execute(self, statement: str, values: Sequence[Value]) -> int:
+    def _write(self, statement: str, values: Sequence[Value]) -> sqlite3.Cursor:
+        with self._lock:
+            try:
+                return self._execute(statement, values)
+            except sqlite3.Error as error:
+                if not _is_damage(error):
+                    raise self._cannot("write", error) from error
+            self._replace()
+            try:
+                return self._execute(statement, values)
+            except sqlite3.Error as error:
+                raise self._cannot("write", error) from error
+
+    def _execute(self, statement: str, values: Sequence[Value]) -> sqlite3.Cursor:
         with self._connection:
-            return self._connection.execute(statement, values).lastrowid or 0
+            return self._connection.execute(statement, values)
 
     def _open_or_replace(self) -> sqlite3.Connection:
         try:

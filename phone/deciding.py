@@ -12,7 +12,8 @@ from phone.cascade.decision import Action, CascadeMemory, CascadePolicy, Decisio
 from phone.cascade.inputs import CloudState, Conditions, NetworkKind, Signals, Thermal
 from phone.cascade.price import CELLULAR_TAIL_S, call_energy
 from phone.cloud import MAX_ATTEMPTS, CloudClient
-from phone.ledger import Consent, Ledger, Setting, Sign
+from phone.ledger import Consent, Ledger
+from phone.ledger_rows import Setting, Sign
 from phone.network import NetworkState
 from phone.settings import PhoneSettings
 from phone.window import RadioWindow
@@ -66,6 +67,7 @@ class Verdict:
         network: what a call would go over.
         hedge: whether a second attempt may go out when the first is slow.
         hold_seconds: how long it waits for an open radio; 0 for going at once.
+        attempts: times that the call's bytes may leave: what the day's budget has room for.
     """
 
     decision: Decision
@@ -73,6 +75,7 @@ class Verdict:
     network: NetworkKind
     hedge: bool
     hold_seconds: float
+    attempts: int = 0
 
 
 class Decider:
@@ -130,18 +133,20 @@ class Decider:
             memory = self._memory
 
             def decide_and_record() -> tuple[Verdict, CascadeMemory]:
-                decision, after = self._policy.decide(signals, self._with_stored(conditions), memory)
+                known = self._with_stored(conditions)
+                decision, after = self._policy.decide(signals, known, memory)
                 verdict = self._verdict(decision, after, conditions)
                 decision = verdict.decision
+                attempts = _attempts(signals, known)
                 row = self._ledger.record(
                     sign,
                     signals,
                     decision,
                     self._setting(signals, decision, conditions),
-                    attempts=MAX_ATTEMPTS,
+                    attempts=attempts,
                     held=verdict.hold_seconds > 0,
                 )
-                return replace(verdict, row=row), after
+                return replace(verdict, row=row, attempts=attempts), after
 
             try:
                 # In a thread: a slow disk must not keep the link from its acknowledgements.
@@ -159,8 +164,8 @@ class Decider:
 
     async def release(
         self, row: int, signals: Signals, moment: Callable[[], Moment], *, held_ms: float
-    ) -> tuple[bool, str]:
-        """A held escalation may go now: whether it still should, by today's conditions, and why not.
+    ) -> tuple[int, str]:
+        """A held escalation may go now: how often its bytes may leave by now's conditions, 0 for not at all, and why.
 
         Its bytes are counted in the ledger before they are sent, or the reason is written there.
 
@@ -176,22 +181,22 @@ class Decider:
             conditions = replace(conditions, radio_open_seconds=CELLULAR_TAIL_S)
             memory = self._memory
 
-            def decide_and_record() -> tuple[Decision, CascadeMemory]:
-                decision, after = self._policy.decide(signals, self._with_stored(conditions), memory)
-                if decision.escalate:
-                    self._ledger.release(
-                        row, request_bytes=signals.request_bytes, attempts=MAX_ATTEMPTS, held_ms=held_ms
-                    )
+            def decide_and_record() -> tuple[int, str, CascadeMemory]:
+                known = self._with_stored(conditions)
+                decision, after = self._policy.decide(signals, known, memory)
+                attempts = _attempts(signals, known) if decision.escalate else 0
+                if attempts:
+                    self._ledger.release(row, request_bytes=signals.request_bytes, attempts=attempts, held_ms=held_ms)
                 else:
                     self._ledger.give_up(row, reason=decision.reason, held_ms=held_ms)
-                return decision, after
+                return attempts, decision.reason, after
 
             try:
-                decision, self._memory = await asyncio.to_thread(decide_and_record)
+                attempts, reason, self._memory = await asyncio.to_thread(decide_and_record)
             except StorageError as error:
                 self._events.write("storage_failed", reason=str(error))
-                return False, "the ledger cannot be written, and nothing leaves unrecorded"
-            return decision.escalate, decision.reason
+                return 0, "the ledger cannot be written, and nothing leaves unrecorded"
+            return attempts, reason
 
     def _conditions(self, moment: Moment) -> Conditions:
         """The world around a decision, but for what is in the database: that is the most careful guess."""
@@ -247,3 +252,9 @@ class Decider:
         )
         joules = {Action.KEEP: None, Action.ESCALATE: energy.alone, Action.HOLD: energy.shared}[decision.action]
         return Setting(self._policy.name, conditions.network.value, joules)
+
+
+def _attempts(signals: Signals, conditions: Conditions) -> int:
+    """Times that a call's bytes may leave, once it is allowed: a second attempt must fit the budget, too."""
+    fit = conditions.budget_left_bytes // max(signals.request_bytes, 1)
+    return min(max(fit, 1), MAX_ATTEMPTS)

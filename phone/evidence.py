@@ -22,7 +22,7 @@ def line_evidence(
     """Put the evidence of a line together.
 
     Args:
-        look: None where the line was not looked at.
+        look: None where the line was not looked at, or nothing was read.
         signals: those of its calibration; None where nothing was read.
         height_px: of the line as the camera saw it, in pixels.
         detection: the detector's confidence, 0..1.

@@ -9,139 +9,23 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from enum import StrEnum
 from typing import Final
 
 from phone.budget import DAY_S, BudgetTime
 from phone.cascade.decision import Action, Decision
 from phone.cascade.inputs import Signals
-from phone.database import Database, Row
+from phone.database import Database
+from phone.ledger_rows import FIELDS, DayBytes, Entry, Outcome, RuleCount, Setting, Sign, entry_of
 from shared.clock import Clock
+from shared.errors import StorageError
 
 MAX_ROWS: Final = 100_000
-"""Rows kept; the oldest go first. About 35 MB."""
+"""Rows kept; the oldest go first, but for those whose bytes the day's budget still counts."""
 _PRUNE_EVERY: Final = 1_000
 CLOCK_SLACK_S: Final = 60.0
 """A clock that is set back by no more is being corrected, not turned."""
 
 
-class Outcome(StrEnum):
-    """What came of a decision."""
-
-    KEPT = "kept"
-    """Nothing was sent."""
-    HELD = "held"
-    """It waited for an open radio, and nothing was sent yet; stays so when the phone died meanwhile."""
-    PENDING = "pending"
-    """A call was about to be made; stays so when the phone died during it."""
-    REFINED = "refined"
-    CONFIRMED = "confirmed"
-    """The cloud answered, and says the same as the phone."""
-    NO_BETTER = "no better"
-    """The cloud answered, and is less sure than the phone."""
-    UNAVAILABLE = "unavailable"
-    DEADLINE = "deadline"
-    REFUSED = "refused"
-    GARBLED = "garbled"
-    """The cloud's answer could not be used."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """Which sign a decision is about."""
-
-    frame_id: int
-    region_id: int
-    engine: str
-    source: str
-    target: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """Under which circumstances it was decided.
-
-    Attributes:
-        policy: name of the policy.
-        network: what a call would go over; empty when not known.
-        joules: predicted for the call; None where nobody predicted.
-    """
-
-    policy: str = ""
-    network: str = ""
-    joules: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One decision. Times are Unix seconds. What rows of an older Wayword do not tell is None, or as for "no".
-
-    Attributes:
-        bytes_out: what left the phone for it; while the call is pending, an upper bound.
-        bytes_in: what the cloud answered.
-        right_chance, helped_chance, harmed_chance: the metamodel's estimate.
-        cloud: HOST:PORT that was asked.
-        held_ms: how long it waited for an open radio; None where it was not held, or waits still.
-        hedged: whether a second attempt went out because the first was slow.
-    """
-
-    id: int
-    wall_time: float
-    frame_id: int
-    region_id: int
-    escalate: bool
-    rule: str
-    reason: str
-    gain: float
-    price: float
-    bytes_out: int
-    outcome: Outcome
-    cloud_ms: float | None
-    recognition: float
-    script: float
-    language: float
-    translation: float
-    engine: str
-    source: str
-    target: str
-    text: str | None
-    action: Action = Action.KEEP
-    certified: bool = False
-    right_chance: float | None = None
-    helped_chance: float | None = None
-    harmed_chance: float | None = None
-    policy: str | None = None
-    network: str | None = None
-    cloud: str | None = None
-    joules: float | None = None
-    held_ms: float | None = None
-    hedged: bool = False
-    bytes_in: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RuleCount:
-    """How often a rule decided so, and the bytes that left for it."""
-
-    action: Action
-    rule: str
-    decisions: int
-    bytes_out: int
-    bytes_in: int
-
-
-@dataclass(frozen=True, slots=True)
-class DayBytes:
-    """Bytes of one day, by the local calendar ("2026-01-31")."""
-
-    day: str
-    decisions: int
-    bytes_out: int
-
-
-_FIELDS: Final = tuple(field.name for field in fields(Entry))
 _SELECT: Final = "wall_time >= ? AND (? = 0 OR bytes_out > 0)"
 
 
@@ -242,12 +126,15 @@ class Ledger:
         """A held call goes out now: count its bytes before they are sent, from now on.
 
         Raises:
-            StorageError: the row could not be written: nothing may be sent.
+            StorageError: the row could not be written, or is gone with a file that was set aside meanwhile: nothing may
+                be sent.
         """
-        self._database.execute(
-            "UPDATE ledger SET outcome = ?, bytes_out = ?, held_ms = ?, budget_time = ? WHERE id = ?",
-            (Outcome.PENDING.value, request_bytes * attempts, held_ms, self._now(), row),
+        changed = self._database.change(
+            "UPDATE ledger SET outcome = ?, bytes_out = ?, held_ms = ?, budget_time = ? WHERE id = ? AND outcome = ?",
+            (Outcome.PENDING.value, request_bytes * attempts, held_ms, self._now(), row, Outcome.HELD.value),
         )
+        if not changed:
+            raise StorageError("the ledger no longer has the row of a call that waited")
 
     def give_up(self, row: int, *, reason: str, held_ms: float) -> None:
         """A held call is not made: the phone's reading is kept, and the reason says why.
@@ -256,8 +143,8 @@ class Ledger:
             StorageError: the row could not be written; it stays "held", with no bytes.
         """
         self._database.execute(
-            "UPDATE ledger SET outcome = ?, held_ms = ?, reason = reason || ? WHERE id = ?",
-            (Outcome.KEPT.value, held_ms, f"; held for an open radio, then kept: {reason}", row),
+            "UPDATE ledger SET outcome = ?, held_ms = ?, reason = reason || ? WHERE id = ? AND outcome = ?",
+            (Outcome.KEPT.value, held_ms, f"; held for an open radio, then kept: {reason}", row, Outcome.HELD.value),
         )
 
     def close_call(
@@ -269,8 +156,9 @@ class Ledger:
             StorageError: the row could not be written; it stays "pending" with the bytes first counted.
         """
         self._database.execute(
-            "UPDATE ledger SET outcome = ?, bytes_out = ?, bytes_in = ?, hedged = ?, cloud_ms = ? WHERE id = ?",
-            (outcome.value, bytes_out, bytes_in, int(hedged), cloud_ms, row),
+            "UPDATE ledger SET outcome = ?, bytes_out = ?, bytes_in = ?, hedged = ?, cloud_ms = ?"
+            " WHERE id = ? AND outcome = ?",
+            (outcome.value, bytes_out, bytes_in, int(hedged), cloud_ms, row, Outcome.PENDING.value),
         )
 
     def bytes_today(self) -> int:
@@ -298,11 +186,11 @@ class Ledger:
             StorageError: the ledger cannot be read.
         """
         there = self._database.columns("ledger")
-        names = [name for name in _FIELDS if name in there]
+        names = [name for name in FIELDS if name in there]
         rows = self._database.query(
             f"SELECT {', '.join(names)} FROM ledger WHERE {_SELECT} ORDER BY id DESC LIMIT ?", (since, int(left), limit)
         )
-        return [_entry(names, row) for row in rows]
+        return [entry_of(names, row) for row in rows]
 
     def by_rule(self, *, since: float = 0.0, left: bool = False) -> list[RuleCount]:
         """How often each rule decided, the most frequent first; arguments as for `entries`.
@@ -347,10 +235,13 @@ class Ledger:
             return self._budget_time.now()
 
     def _prune_now_and_then(self) -> None:
+        # At the first row as well: a daemon that is often started anew may never come to the next time.
         self._written += 1
-        if self._written % _PRUNE_EVERY == 0:
+        if self._written % _PRUNE_EVERY == 1:
             self._database.execute(
-                "DELETE FROM ledger WHERE id <= (SELECT id FROM ledger ORDER BY id DESC LIMIT 1 OFFSET ?)", (MAX_ROWS,)
+                "DELETE FROM ledger WHERE id <= (SELECT id FROM ledger ORDER BY id DESC LIMIT 1 OFFSET ?)"
+                " AND NOT (bytes_out > 0 AND budget_time > ?)",
+                (MAX_ROWS, self._now() - DAY_S),
             )
 
 
@@ -394,14 +285,3 @@ class Consent:
 def _finite(value: float) -> float:
     """SQLite takes NaN for NULL, and a row must not be lost for a number that the policy has dealt with already."""
     return value if math.isfinite(value) else 0.0
-
-
-def _entry(names: list[str], row: Row) -> Entry:
-    values: dict[str, object] = dict(zip(names, row, strict=True))
-    for name in ("escalate", "certified", "hedged"):
-        values[name] = bool(values.get(name, False))
-    values["outcome"] = Outcome(str(values["outcome"]))
-    # What kept or asked, before there was a third way.
-    done = Action.ESCALATE if values["escalate"] else Action.KEEP
-    values["action"] = Action(str(values.get("action", done.value)))
-    return Entry(**values)  # type: ignore[arg-type]  # the columns are declared with these types

@@ -14,7 +14,8 @@ from typing import Final
 
 from phone.cascade.decision import Action
 from phone.database import Database
-from phone.ledger import DayBytes, Entry, Ledger, Outcome, RuleCount
+from phone.ledger import Ledger
+from phone.ledger_rows import DayBytes, Entry, Outcome, RuleCount
 from shared.clock import Clock
 from shared.errors import UsageError
 
@@ -93,7 +94,6 @@ def parse_since(text: str, *, now: float) -> float:
 def describe(entry: Entry) -> str:
     """One decision in one line: when, which sign, what left, why, and what came of it."""
     when = datetime.fromtimestamp(entry.wall_time, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    # Rows of an older Wayword do not say how the sign was called on the way.
     sign = f"frame {entry.frame_id} sign {entry.region_id}"
     return f"{when}  {sign}  {_left(entry)}  {entry.reason}{_result(entry)}"
 

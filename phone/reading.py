@@ -14,10 +14,11 @@ import numpy as np
 
 from phone.battery import Battery
 from phone.cache import TranslationCache, cache_key, engine_names
-from phone.cascade.policy import Recogniser, Trouble
+from phone.cascade.inputs import Recogniser, Trouble
 from phone.cascade.privacy import find_private
 from phone.evidence import line_evidence
-from phone.readings import NO_MEANING, NO_TRANSLATION, LocalLine, LocalReading, Meaning
+from phone.meanings import cloud_meaning, to_meaning, trouble_of
+from phone.readings import NO_MEANING, LocalLine, LocalReading, Meaning
 from phone.settings import RecogniserChoice
 from phone.strips import open_frame, open_strip, strip_of
 from phone.votes import LineLook, SignVotes
@@ -50,8 +51,6 @@ FLOOR_HEIGHT_PX: Final = 10.0
 """Lower lines are not even tried: below about 12 px no measured model reads text."""
 FLOOR_MEAN: Final = 0.5
 """Below this mean character probability a reading is noise and is withheld."""
-PARTLY_TRANSLATED: Final = 0.5
-"""Cap on the confidence of a translation that left some lines as they were."""
 LOW_BATTERY_PERCENT: Final = 20
 """Below it, and not charging, the automatic choice of the recogniser saves energy."""
 
@@ -228,7 +227,7 @@ class LocalReader:
             lines=tuple(lines),
             meaning=meaning,
             target=self._options.target,
-            trouble=_trouble(lines, meaning),
+            trouble=trouble_of(lines, meaning),
             recogniser=recogniser,
             recognition_pack=(pack.name, pack.version),
             stage_ms=tuple(watch.milliseconds.items()),
@@ -240,21 +239,9 @@ class LocalReader:
         """Keep the cloud's translation of a text that both tiers read alike, so that it is not asked again."""
         if self._cache is None or reading.cache_key is None or cloud.text != reading.text or not cloud.translation:
             return
-        engine = _ENGINE_OF_MESSAGE.get(cloud.engine)
-        if engine is None:
-            return
-        meaning = Meaning(
-            translation=cloud.translation,
-            engine=engine,
-            reason=None,
-            source=cloud.direction.source or None,
-            language=cloud.confidence.language if cloud.confidence.HasField("language") else 1.0,
-            confidence=cloud.confidence.translation if cloud.confidence.HasField("translation") else 1.0,
-            pack_name=cloud.translation_pack.name,
-            pack_version=cloud.translation_pack.version,
-            from_cloud=True,
-        )
-        self._cache.put(reading.cache_key, meaning)
+        meaning = cloud_meaning(cloud)
+        if meaning is not None:
+            self._cache.put(reading.cache_key, meaning)
 
     def _read_frame(
         self, strip: types_pb2.Strip, reader: SignReader, watch: StageTimes
@@ -417,58 +404,7 @@ class LocalReader:
         return self._orientation
 
 
-_ENGINE_OF_MESSAGE: Final = {
-    types_pb2.ENGINE_PHRASEBOOK: TranslationEngine.PHRASEBOOK,
-    types_pb2.ENGINE_TRANSLATOR: TranslationEngine.TRANSLATOR,
-    types_pb2.ENGINE_COPY: TranslationEngine.COPY,
-    types_pb2.ENGINE_MIXED: TranslationEngine.MIXED,
-}
-
-
 def _numbered(lines: Sequence[LocalLine]) -> list[LocalLine]:
     """Lines text after text, numbered by the texts they belong to."""
     blocks = read_blocks([line.quad for line in lines], numbers=[is_number(line.text) for line in lines])
     return [replace(lines[index], sign=number) for number, block in enumerate(blocks) for index in block]
-
-
-def to_meaning(translation: SignTranslation, calibration: Calibration) -> Meaning:
-    """A sign's translation with calibrated confidence."""
-    signals = translation.signals
-    confidence = calibration.translation(
-        translation.engine.value,
-        mean_log_probability=signals.mean_log_probability,
-        min_log_probability=signals.minimum_log_probability,
-        phrase_score=signals.phrase_score,
-        quality=signals.quality,
-    )
-    if translation.reason is not None:
-        confidence = min(confidence, PARTLY_TRANSLATED)
-    language = translation.language_probability
-    return Meaning(
-        translation=translation.translation,
-        engine=translation.engine,
-        reason=translation.reason,
-        source=translation.source,
-        # No probability: no language was needed, as for a price, or nothing is known of it.
-        language=(1.0 if translation.engine is not TranslationEngine.NONE else 0.0) if language is None else language,
-        confidence=confidence,
-        pack_name=translation.pack_name,
-        pack_version=translation.pack_version,
-        phrase_score=signals.phrase_score,
-        mean_log_probability=signals.mean_log_probability,
-        minimum_log_probability=signals.minimum_log_probability,
-        quality=signals.quality,
-    )
-
-
-def _trouble(lines: Sequence[LocalLine], meaning: Meaning) -> Trouble | None:
-    """Why a sign has no text or no translation: the reason that a wearer, or the cloud, can do most about first."""
-    if any(line.trouble is None for line in lines):
-        if meaning.engine is TranslationEngine.NONE and meaning.reason is not None:
-            return NO_TRANSLATION[meaning.reason]
-        return None
-    reasons = {line.trouble for line in lines}
-    for trouble in (Trouble.SCRIPT, Trouble.TOO_SMALL, Trouble.LOW_CONFIDENCE):
-        if trouble in reasons:
-            return trouble
-    return Trouble.NO_TEXT

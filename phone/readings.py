@@ -10,7 +10,7 @@ from typing import Final
 from phone.cascade.inputs import Recogniser, Signals, Trouble
 from phone.cascade.privacy import find_private
 from phone.cascade.privacy_names import NO_OPTIONS, PrivacyOptions
-from phone.ledger import Sign
+from phone.ledger_rows import Sign
 from shared.geometry import Quad
 from shared.messages.wayword.v1 import types_pb2
 from shared.models.estimate import Estimate
@@ -54,7 +54,7 @@ class LocalLine:
         detection: the detector's confidence, 0..1.
         trouble: why the line is withheld from the wearer; None when it is shown.
         sign: lines with the same number belong together.
-        evidence: what the reading was seen to be like; None where it was not looked at.
+        evidence: what the reading was seen to be like; None where nobody took it down.
     """
 
     text: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from phone.cascade.batching import is_fresh
@@ -15,7 +15,8 @@ from phone.cloud_channel import CallRefused, Refusal
 from phone.deciding import Decider, Moment, Surroundings
 from phone.holding import Holding
 from phone.inbox import Job
-from phone.ledger import Ledger, Outcome
+from phone.ledger import Ledger
+from phone.ledger_rows import Outcome
 from phone.readings import LocalReading, is_better
 from phone.tasks import Tasks
 from shared.clock import Clock
@@ -54,6 +55,7 @@ class Escalation:
         kept: the phone's final answer, should the cloud's be none or no better.
         row: of the ledger.
         hedge: whether a second attempt may go out when the first is slow.
+        attempts: times that the call's bytes may leave.
         since: when it was decided, on the clock.
     """
 
@@ -66,6 +68,7 @@ class Escalation:
     kept: types_pb2.Reading
     row: int
     hedge: bool
+    attempts: int
     since: float
 
 
@@ -155,16 +158,22 @@ class Refiner:
         free = max(self._max_calls - self._calls, 0)
         for escalation in self._holding.take_due(now=now, radio_open=is_open, at_most=free):
             held_ms = (self._clock.monotonic() - escalation.since) * 1e3
-            goes, reason = await self._decider.release(
-                escalation.row, escalation.signals, escalation.moment, held_ms=held_ms
+            attempts, reason = await self._decider.release(
+                escalation.row, self._signals_now(escalation), escalation.moment, held_ms=held_ms
             )
-            self._held_ended(escalation, goes=goes, reason=reason, held_ms=held_ms)
-            if goes:
-                self.ask(escalation)
+            self._held_ended(escalation, goes=attempts > 0, reason=reason, held_ms=held_ms)
+            if attempts:
+                self.ask(replace(escalation, attempts=attempts))
             else:
                 self._answer(escalation.job, escalation.kept)
         for escalation in self._holding.take_given_up(now=now):
             self._give_up(escalation, "no other call opened the radio in time")
+
+    def _signals_now(self, escalation: Escalation) -> Signals:
+        """The cloud may have refused the direction while the call waited."""
+        reading = escalation.reading
+        refused = self.refuses(reading.meaning.source or "", reading.target)
+        return replace(escalation.signals, direction_refused=refused)
 
     def _give_up(self, escalation: Escalation, reason: str) -> None:
         """The phone's reading is final; the ledger is told in the background."""
@@ -206,7 +215,11 @@ class Refiner:
         deadline = escalation.job.deadline - max(SEND_TIME_S, escalation.moment().delivery_seconds)
         try:
             answer = await self._cloud.read_strip(
-                escalation.request, deadline=deadline, cost=cost, hedge=escalation.hedge
+                escalation.request,
+                deadline=deadline,
+                cost=cost,
+                hedge=escalation.hedge,
+                attempts=escalation.attempts,
             )
         except CloudError as error:
             outcome, reason = _outcome_of(error), error.message

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
 from shared.clock import Clock
-from shared.wire.waiting import within
+from shared.wire.waiting import retrieve, within
 
 T = TypeVar("T")
 
@@ -71,5 +71,17 @@ class Sensor(Generic[T]):
 
 
 def in_thread(read: Callable[[], T]) -> Callable[[], Awaitable[T]]:
-    """A reader of files as `Sensor` wants it: some sensors take their time on the way through the kernel."""
-    return lambda: asyncio.to_thread(read)
+    """A reader of files as `Sensor` wants it: some sensors take their time on the way through the kernel.
+
+    One thread at a time: a sensor that hangs must not take, reading after reading, the threads that the ledger needs.
+    """
+    running: asyncio.Task[T] | None = None
+
+    async def again() -> T:
+        nonlocal running
+        if running is None or running.done():
+            running = asyncio.create_task(asyncio.to_thread(read), name="wayword-sensor-thread")
+            running.add_done_callback(retrieve)
+        return await asyncio.shield(running)
+
+    return again

@@ -44,6 +44,9 @@ class TrustModel:
         brightness: log-odds for full scale, from `usual_brightness`.
         usual_height, usual_sharpness, usual_brightness: medians of the training signs, which stand for what is not
             known.
+
+    Raises:
+        InputError: a number is not finite, or a usual size is none.
     """
 
     bias: float
@@ -54,6 +57,12 @@ class TrustModel:
     usual_height: float
     usual_sharpness: float
     usual_brightness: float
+
+    def __post_init__(self) -> None:
+        weights = (self.bias, self.height, self.sharpness, self.brightness, self.usual_brightness)
+        sizes = (self.usual_height, self.usual_sharpness)
+        if not all(map(math.isfinite, (*weights, *sizes, *self.languages.values()))) or min(sizes) <= 0:
+            raise InputError("the trust model has an impossible number")
 
 
 @dataclass(frozen=True)
@@ -141,7 +150,7 @@ def read_document(pack: InstalledPack) -> CascadeDocument:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise PackCorrupt(f"{DOCUMENT_NAME} of pack {pack.name}: {where}: {first['msg']}", hint=_HINT) from error
-    except InputError as error:  # of a certificate
+    except InputError as error:  # of a certificate or a trust model
         raise PackCorrupt(f"{DOCUMENT_NAME} of pack {pack.name}: {error.message}", hint=_HINT) from error
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error

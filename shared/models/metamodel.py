@@ -165,6 +165,8 @@ class Metamodel:
 
     def _run(self, features: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Estimate:
         outputs = self._session.run({INPUT: features[None]})
+        if any(output.size != 1 for output in outputs):
+            raise PackUnsupported(f"the graph of pack {self.pack.name} gives other than one number of each kind")
         right, helped, harmed = (float(output.reshape(-1)[0]) for output in outputs)
         for value in (right, helped, harmed):
             if not -_ROUNDING <= value <= 1 + _ROUNDING:

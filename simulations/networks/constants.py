@@ -128,6 +128,6 @@ NETWORK_CONSTANTS: Final = table(
         3,
         25,
         "gateway, queue and serialisation beside the models' own time",
-        note="the cloud's, for designs that do not run its scheduler",
+        note="the cloud's, of every call in every design",
     ),
 )

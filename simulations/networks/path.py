@@ -128,8 +128,8 @@ class NetworkPath:
         return self.profile.access.kind
 
     def covered(self, at_s: float) -> bool:
-        """Whether anything crosses."""
-        return self.profile.access is not Access.OFFLINE and not self.coverage.bad(at_s)
+        """Whether anything reaches the cloud; behind a captive portal nothing does."""
+        return self.profile.access not in (Access.OFFLINE, Access.CAPTIVE) and not self.coverage.bad(at_s)
 
     def next_call(self) -> int:
         """Number of a new call, for `request` and `reply`."""

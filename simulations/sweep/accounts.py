@@ -23,6 +23,8 @@ GLASSES_PARTS: Final = (
     "wifi",
 )
 PHONE_PARTS: Final = ("idle", "base", "reading", "bluetooth", "wifi", "internet")
+_CARRIED_PARTS: Final = frozenset({"idle", "base"})
+"""What a phone spends whatever the design."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,11 @@ class Account:
     def joules(self) -> float:
         """All of it."""
         return math.fsum(self.parts.values())
+
+    @property
+    def added_joules(self) -> float:
+        """What a phone spends on top of being carried and of its wearer's other use."""
+        return math.fsum(joules for part, joules in self.parts.items() if part not in _CARRIED_PARTS)
 
     def hours(self, seconds: float) -> float:
         """Battery life in hours, at the mean rate of `seconds` that this account covers."""

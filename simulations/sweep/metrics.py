@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from shared.wire.session import PROBE_S
 from simulations.energy.ble import BleEnd
 from simulations.energy.constants import Constants
 from simulations.energy.radio import RadioKind, radio_model
@@ -112,7 +113,7 @@ def _traffic(run: Run) -> Metrics:
     else:
         pictures, lost, asked = outcome.stills, outcome.lost, outcome.asked
         phone_runs, glasses_runs, ledger = 0, outcome.glasses_work.runs, 0
-    up, down = _link_bytes(outcome)
+    up, down = _link_bytes(run)
     share = asked / pictures if pictures else 0.0
     return {
         "pictures": pictures / days,
@@ -134,12 +135,17 @@ def _traffic(run: Run) -> Metrics:
     }
 
 
-def _link_bytes(outcome: Outcome | SimpleOutcome) -> tuple[float, float]:
-    """Over Bluetooth LE, with headers, up from the glasses and down to them."""
+def _link_bytes(run: Run) -> tuple[float, float]:
+    """Over Bluetooth LE, with headers and the probes of an idle link, up from the glasses and down to them."""
+    outcome = run.outcome
     if isinstance(outcome, SimpleOutcome):
-        return outcome.link_up_bytes, outcome.link_down_bytes
-    idle = outcome.bluetooth.idle_exchanges * IDLE_EXCHANGE_BYTES / 2
-    return outcome.bluetooth.traffic.up_bytes + idle, outcome.bluetooth.traffic.down_bytes + idle
+        exchanges = 0.0 if run.arm.design is Design.GLASSES else run.plan.wear.awake_seconds / PROBE_S
+        up, down = outcome.link_up_bytes, outcome.link_down_bytes
+    else:
+        exchanges = outcome.bluetooth.idle_exchanges
+        up, down = outcome.bluetooth.traffic.up_bytes, outcome.bluetooth.traffic.down_bytes
+    idle = exchanges * IDLE_EXCHANGE_BYTES / 2
+    return up + idle, down + idle
 
 
 def _energy(run: Run) -> Metrics:
@@ -153,7 +159,7 @@ def _energy(run: Run) -> Metrics:
     _compute(run, glasses, phone)
     miss = ble_profile(run.arm.link).miss
     interval = constants["ble.interval_seconds"]
-    crossed = math.fsum(_link_bytes(outcome)) / (1 - miss)
+    crossed = math.fsum(_link_bytes(run)) / (1 - miss)
     if design is not Design.GLASSES:  # nothing else needs the phone
         for end, account in ((BleEnd.GLASSES, glasses), (BleEnd.PHONE, phone)):
             joules = bluetooth_joules(end, constants, seconds=seconds, interval_s=interval, carried=crossed)
@@ -168,7 +174,7 @@ def _energy(run: Run) -> Metrics:
         "phone_joules": {part: joules / days for part, joules in phone.parts.items()},
         "glasses_total_joules": glasses.joules / days,
         "phone_total_joules": phone.joules / days,
-        "phone_added_joules": (phone.joules - phone.parts["idle"] - phone.parts["base"]) / days,
+        "phone_added_joules": phone.added_joules / days,
         "glasses_hours": glasses.hours(seconds),
         "phone_hours": phone.hours(seconds),
         "glasses_battery_share": glasses.joules / days / pair.glasses.battery_joules,
@@ -200,7 +206,9 @@ def _pictures(
         glasses.spend("wifi", (seconds - filmed) * constants["glasses.wifi_idle_watts"])
         wifi = radio_model(RadioKind.WIFI, constants)
         received = filmed * constants["video.bytes_per_second"]
-        phone.spend("wifi", filmed * (wifi.active_watts - wifi.idle_watts) + received * wifi.down_joules_per_byte)
+        # While the stream goes on over Wi-Fi, the account of the internet has the radio on already.
+        alone = filmed - outcome.stream_wifi_seconds
+        phone.spend("wifi", alone * (wifi.active_watts - wifi.idle_watts) + received * wifi.down_joules_per_byte)
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:

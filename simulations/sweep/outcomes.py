@@ -39,7 +39,8 @@ class Shown:
 
     Attributes:
         until: when the sign left the view.
-        replied_after: seconds from the first look until the first reply to it, even one that says nothing; None: never.
+        replied_after: seconds until the first reply, even one that says nothing, from the look that it answers; None:
+            never.
         first_at: when the first answer came that says something; None for never.
         first_after: the same in seconds from the look that it answers.
         first_right: whether that was right.

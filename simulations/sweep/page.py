@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from shared.errors import StorageError
@@ -125,12 +126,10 @@ def _headlines(of: Slice) -> list[str]:
     if rival is not None and mine is not None:
         differences = [100 * difference for _, difference in of.paired(HYBRID, rival, QUALITY)]
         if differences:
-            ordered = sorted(differences)
-            middle = ordered[len(ordered) // 2]
             lines.append(
                 f"On network {of.network} the hybrid has {100 * mine.middle:.1f} % of the signs right while in view, "
-                f"{middle:+.1f} points from {title_of(rival)}, the best of the other designs (median of "
-                f"{len(differences)} samples; {ordered[0]:+.1f} to {ordered[-1]:+.1f})."
+                f"{median(differences):+.1f} points from {title_of(rival)}, the best of the other designs (median of "
+                f"{len(differences)} samples; {min(differences):+.1f} to {max(differences):+.1f})."
             )
     shares = []
     for network in of.networks:
@@ -242,6 +241,8 @@ def _care(of: Slice) -> str:
         "one that is missing from the model, is not in them.",
         "Designs that send pictures to the cloud are judged by the same cloud reading of the same strip; what video "
         "could gain from several frames is not modelled.",
+        "The video design does not lower its rate: a network slower than the stream carries nothing of it. Glasses do "
+        "not know the phone's network, so where there is none they film, encode and send all the same.",
         "“Private” is what the product's own rules take for private; a text they overlook is counted by nobody.",
     ]
     if samples < FEW_SAMPLES:

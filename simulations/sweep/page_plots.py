@@ -42,7 +42,7 @@ AXES: Final = (ADDED_JOULES, PHONE_JOULES, GLASSES_JOULES, FIRST_P50, UP_BYTES, 
 """What quality is drawn against."""
 _CAPTIONS: Final = {
     ADDED_JOULES: "What Wayword adds to the phone's day: reading, Bluetooth, Wi-Fi, and the internet with its tails.",
-    PHONE_JOULES: "What the phone spends from midnight to midnight, the wearer's other use of it included.",
+    PHONE_JOULES: "What the phone spends while the glasses are worn, the wearer's other use of it included.",
     GLASSES_JOULES: "What the glasses spend while they are worn.",
     FIRST_P50: "The mark stands at the median sign; the line leads to the 95th percentile of the signs (both: median "
     "of the samples). Signs that never got an answer have no latency and are not in it.",

@@ -23,11 +23,13 @@ class Opening:
     Attributes:
         at: seconds since the first midnight.
         looks: that may be sent: of signs that are new, or appear larger than before.
+        pictured: what a picture of everything shows of the signs that have to be answered, `looks` included.
         in_view: traces of all the signs there.
     """
 
     at: float
     looks: tuple[Look, ...]
+    pictured: tuple[Look, ...]
     in_view: tuple[int, ...]
 
 
@@ -92,6 +94,7 @@ def make_plan(
     remembered: dict[int, int] = {}
     last: dict[int, tuple[float, int]] = {}  # by sign: when it left the view, and the region it was answered as
     looks: dict[tuple[int, int], list[Look]] = {}
+    pictured: dict[tuple[int, int], list[Look]] = {}
     in_view: dict[tuple[int, int], list[int]] = {}
     times: dict[tuple[int, int], float] = {}
     for encounter in world.encounters:
@@ -111,16 +114,19 @@ def make_plan(
             key = (encounter.view, index)
             times[key] = encounter.time_s + index * spacing
             in_view.setdefault(key, []).append(number)
-            height = trace.view.height_px
-            # The firmware sends a sign again only when it appears larger by CLOSER_SCALE, and its answer was poor.
-            if known or (index and (sent is None or height is None or height < CLOSER_SCALE * sent)):
+            if known:
                 continue
-            sent = height
             opening = encounter.view * MAX_LOOKS + index
             look = Look(times[key], encounter.gone_s, region, number, opening, again=index > 0)
+            pictured.setdefault(key, []).append(look)
+            height = trace.view.height_px
+            # The firmware sends a sign again only when it appears larger by CLOSER_SCALE, and its answer was poor.
+            if index and (sent is None or height is None or height < CLOSER_SCALE * sent):
+                continue
+            sent = height
             looks.setdefault(key, []).append(look)
     openings = tuple(
-        Opening(times[key], tuple(looks.get(key, ())), tuple(in_view[key]))
+        Opening(times[key], tuple(looks.get(key, ())), tuple(pictured.get(key, ())), tuple(in_view[key]))
         for key in sorted(in_view, key=lambda key: (times[key], key))
     )
     return Plan(book, world, openings, signs, remembered)

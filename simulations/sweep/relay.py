@@ -89,9 +89,12 @@ class Relay:
             # Nothing stands in for the cloud's answer, so it is final whatever it says.
             reading.tier, reading.state = types_pb2.TIER_CLOUD, types_pb2.READING_STATE_REFINED
         except CloudError:
-            # It says nothing, and lets the glasses stop waiting.
+            # It says nothing, lets the glasses stop waiting, and has them look again when the sign is closer.
             reading = types_pb2.Reading(
-                tier=types_pb2.TIER_PHONE, engine=types_pb2.ENGINE_NONE, state=types_pb2.READING_STATE_KEPT
+                tier=types_pb2.TIER_PHONE,
+                engine=types_pb2.ENGINE_NONE,
+                state=types_pb2.READING_STATE_KEPT,
+                unreadable=types_pb2.UNREADABLE_LOW_CONFIDENCE,
             )
         finally:
             self._turns.release()

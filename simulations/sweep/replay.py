@@ -75,7 +75,8 @@ class TraceReader:
         compute_factor: how much longer this device computes than the machine of the traces.
         verdicts: told whether each answer is right.
         cache: translations remembered; None to remember none.
-        table_only: whether only the phrasebook and what needs no translation may answer.
+        table_only: whether only the phrasebook and what needs no translation may answer. A reading that the translator
+            had a part in takes its time all the same: a trace does not tell the two apart.
         work: adds up what was computed.
         target: the wearer's language.
         on_read: told of every look that is read.

@@ -20,16 +20,23 @@ from shared.messages.wayword.v1 import cloud_pb2, link_pb2, types_pb2
 from shared.models.sign_translation import TranslationEngine
 from shared.wire import frames
 from simulations.energy.constants import Constants
-from simulations.energy.radio import PhoneRadios
+from simulations.energy.radio import PhoneRadios, RadioKind
 from simulations.networks.presets import ble_profile
 from simulations.sweep.arms import Arm, Design
 from simulations.sweep.cloudside import FRAME_DETECTION_S, CloudSide
 from simulations.sweep.computing import compute
 from simulations.sweep.devices import Pair
-from simulations.sweep.outcomes import Look, Shown
+from simulations.sweep.outcomes import Shown
 from simulations.sweep.plan import Opening, Plan
 from simulations.sweep.replay import Work
-from simulations.sweep.uplink import CALL_DOWN_BYTES, Internet, Sent, SimulatedTransport
+from simulations.sweep.uplink import (
+    CALL_DOWN_BYTES,
+    SEGMENT_BYTES,
+    SEGMENT_HEADER_BYTES,
+    Internet,
+    Sent,
+    SimulatedTransport,
+)
 from simulations.sweep.ways import ways_of
 from simulations.virtual_time import VirtualClock
 
@@ -45,6 +52,8 @@ POOR_BELOW: Final = 0.6
 """Recognition below which the glasses look again (`glasses.exchange.SignReading.poor`)."""
 VIDEO_FRAMES_PER_S: Final = 30.0
 """Pictures of a second of the stream."""
+STREAM_HEADERS: Final = 1 + SEGMENT_HEADER_BYTES / SEGMENT_BYTES
+"""Bytes of the stream on the internet relative to those of its pictures."""
 SHARE_OF_ANSWER_BYTES: Final = 1.1
 """An answer on the link with its headers and acknowledgements, relative to the message."""
 
@@ -61,7 +70,7 @@ class SimpleOutcome:
         stills: encoded.
         asked: stills about which the cloud was asked, each once.
         stream_seconds: for which the camera filmed and video was encoded.
-        stream_bytes: of it that left the phone.
+        stream_wifi_seconds: of it, those in which the phone passed it on over Wi-Fi.
         internet: with radios and what was sent.
         lost: pictures that could not be delivered in time.
     """
@@ -75,7 +84,7 @@ class SimpleOutcome:
     stills: int = 0
     asked: int = 0
     stream_seconds: float = 0.0
-    stream_bytes: int = 0
+    stream_wifi_seconds: float = 0.0
     lost: int = 0
 
     @property
@@ -106,7 +115,7 @@ async def run_simple(clock: VirtualClock, arm: Arm, plan: Plan, constants: Const
         tasks.append(asyncio.create_task(see[arm.design](opening), name="opening"))
     await asyncio.gather(*tasks)
     if arm.design is Design.VIDEO:
-        _stream(plan, constants, world, outcome)
+        _stream(plan, constants, outcome)
     await world.cloud.close()
     await cloud_side.close()
     return outcome
@@ -175,7 +184,7 @@ class _World:
         outcome, clock = self._outcome, self._clock
         size = round(self._constants["still.bytes"])  # rendered scenes compress better than the world does
         outcome.stills += 1
-        for look in opening.looks:
+        for look in opening.pictured:
             outcome.shown.setdefault(look.region_id, Shown(look.until))
         deadline = clock.monotonic() + LOOK_LIFE_S
         await clock.sleep(STILL_ENCODE_S)
@@ -205,25 +214,26 @@ class _World:
         finally:
             outcome.asked += cost.attempts > 0
         await clock.sleep(self._latency)
-        self._answer_all(opening.looks)
+        self._answer_all(opening)
 
     async def ask_of_video(self, opening: Opening) -> None:
         """The cloud sees the signs in a stream that flows anyway; its answers come back."""
-        for look in opening.looks:
+        for look in opening.pictured:
             self._outcome.shown.setdefault(look.region_id, Shown(look.until))
         internet, path = self._outcome.internet, self._outcome.internet.path
         await self._clock.sleep(ENCODE_S)
         if not fast_enough(path.profile.up_bytes_per_s, self._constants):
             self._outcome.lost += 1
             return
-        internet.sent.private += sum(self._plan.is_private(number) for number in opening.in_view)
+        if path.covered(internet.now):
+            internet.sent.private += sum(self._plan.is_private(number) for number in opening.in_view)
         seen = sum(self._book[number].cloud.milliseconds for number in opening.in_view) / 1e3
         answer = sum(self._book[number].cloud.reply_bytes for number in opening.in_view)
         # The stream has a connection, and its own bytes are counted with the stream: one frame's are on the way.
         exchange = path.call(
             internet.now,
-            round(self._constants["video.bytes_per_second"] * ENCODE_S),
-            FRAME_DETECTION_S + seen,
+            round(self._constants["video.bytes_per_second"] / VIDEO_FRAMES_PER_S),
+            self._constants["net.server_ms_overhead"] / 1e3 + FRAME_DETECTION_S + seen,
             answer + CALL_DOWN_BYTES,
             timeout_s=LOOK_LIFE_S,
         )
@@ -233,13 +243,17 @@ class _World:
             return
         internet.sent.down_bytes += exchange.bytes_down
         await self._clock.sleep(self._latency)
-        self._answer_all(opening.looks)
+        self._answer_all(opening)
 
-    def _answer_all(self, looks: tuple[Look, ...]) -> None:
-        for look in looks:
+    def _answer_all(self, opening: Opening) -> None:
+        """The cloud's answers to a picture: to what is new or closer in it, and to what an earlier one was lost of."""
+        for look in opening.pictured:
+            shown = self._outcome.shown[look.region_id]
+            if look not in opening.looks and shown.replied_after is not None:
+                continue
             cloud = self._book[look.number].cloud
             self._outcome.link_down_bytes += round(cloud.reply_bytes * SHARE_OF_ANSWER_BYTES)
-            self._outcome.shown[look.region_id].answer(
+            shown.answer(
                 self.now, look, right=cloud.right, rank=ReadingRank.REFINED, from_cloud=True, says=_says(cloud.engine)
             )
 
@@ -254,8 +268,11 @@ def fast_enough(up_bytes_per_s: float, constants: Constants) -> bool:
     return up_bytes_per_s >= constants["video.bytes_per_second"]
 
 
-def _stream(plan: Plan, constants: Constants, world: _World, outcome: SimpleOutcome) -> None:
-    """Account for the stream itself: it flows while the camera films, and where there is a network."""
+def _stream(plan: Plan, constants: Constants, outcome: SimpleOutcome) -> None:
+    """Account for the stream itself: it flows while the camera films, and where there is a network.
+
+    A visit's stream counts as one piece, with one wake of the radio and one tail: the least that it can cost.
+    """
     internet = outcome.internet
     duty, rate = constants["glasses.camera_duty"], constants["video.bytes_per_second"]
     for segment in plan.wear.segments:
@@ -269,8 +286,11 @@ def _stream(plan: Plan, constants: Constants, world: _World, outcome: SimpleOutc
         # Without coverage nothing crosses; how often that is, a thousand moments of the visit tell.
         moments = [segment.start_s + segment.seconds * (index + 0.5) / 1000 for index in range(1000)]
         covered = sum(path.covered(moment) for moment in moments) / 1000 * filmed
-        sent = round(covered * rate)
-        outcome.stream_bytes += sent
+        if not covered:
+            continue
+        sent = round(covered * rate * STREAM_HEADERS)
+        if path.radio is RadioKind.WIFI:
+            outcome.stream_wifi_seconds += covered
         internet.sent.up_bytes += sent
         internet.sent.frames += round(covered * VIDEO_FRAMES_PER_S)
         internet.radios.radio(path.radio).transfer(segment.start_s, covered, sent, 0)

@@ -21,9 +21,20 @@ HANDSHAKE_DOWN_BYTES: Final = 3_600
 """TCP and a TLS 1.3 handshake with one chain of certificates (RFC 8446); an assumption, about what captures show."""
 CALL_UP_BYTES: Final = 350
 CALL_DOWN_BYTES: Final = 250
-"""Headers of HTTP/2 (compressed), TLS records and TCP/IP around a call of a few segments; an assumption."""
+"""Headers of HTTP/2 (compressed), TLS records and TCP/IP around a call of up to `FEW_SEGMENTS`; an assumption."""
+FEW_SEGMENTS: Final = 4
+SEGMENT_BYTES: Final = 1_460
+"""Payload of a TCP segment in an Ethernet frame (RFC 9293)."""
+SEGMENT_HEADER_BYTES: Final = 40
+"""TCP and IPv4 without options (RFC 9293, RFC 791)."""
 IDLE_CHANNEL_S: Final = 1800.0
 """gRPC lets a channel go when nothing has used it for half an hour (GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS)."""
+
+
+def call_up_bytes(size: int) -> int:
+    """What a request of `size` bytes puts on the air, headers included."""
+    more = max(0, -(-size // SEGMENT_BYTES) - FEW_SEGMENTS)
+    return size + CALL_UP_BYTES + more * SEGMENT_HEADER_BYTES
 
 
 class Remote(Protocol):
@@ -201,7 +212,7 @@ class SimulatedTransport:
             async with asyncio.timeout(timeout):
                 number, size = path.next_call(), request.ByteSize()
                 internet.sent.count(request, self._is_private)
-                await internet.up(path, size + CALL_UP_BYTES, number)
+                await internet.up(path, call_up_bytes(size), number)
                 await self._clock.sleep(self._overhead)
                 reply = await self._remote.read_strip(request, deadline=deadline)
                 await internet.down(path, reply.ByteSize() + CALL_DOWN_BYTES, number)

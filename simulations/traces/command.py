@@ -30,7 +30,7 @@ from simulations.traces.labelled import LabelledSet
 from simulations.traces.photographs import PhotoSet, trace_photo
 from simulations.traces.phrases import PhraseStock
 from simulations.traces.pipelines import Pipelines
-from simulations.traces.progress import Progress
+from simulations.traces.progress import Progress, forget
 from simulations.traces.records import (
     TRACE_VERSION,
     SignTrace,
@@ -142,11 +142,13 @@ def run(arguments: argparse.Namespace) -> int:
         header, signs = merged(arguments.merge)
     else:
         header, signs = _made(arguments)
-    if arguments.part:
-        signs = of_part(signs, *map(TracePart, arguments.part))
-    if arguments.without_texts:
-        signs = without_texts(signs)
+    signs = _shared(arguments, signs)
     write_traces(arguments.out, header, signs)
+    # Not before the file is there: what was done may have taken hours.
+    if not arguments.merge:
+        forget(_photos_of(arguments.out))
+        if not arguments.only_photos:
+            forget(arguments.out)
     print("\n".join(table(header, signs)))
     return 0
 
@@ -217,7 +219,7 @@ def _made(arguments: argparse.Namespace) -> tuple[TraceHeader, list[SignTrace]]:
 def _all(material: Material, count: int, arguments: argparse.Namespace, notes: Sequence[str]) -> list[Traced]:
     """Trace what is not done yet; the trace file of rendered signs is refreshed now and then."""
     rendered = material.photos is None
-    out = arguments.out if rendered else arguments.out.with_name(f"{arguments.out.name}.photos")
+    out = arguments.out if rendered else _photos_of(arguments.out)
     with Progress(out, f"wayword traces {TRACE_VERSION} {material}") as progress:
         todo = [number for number in range(count) if number not in progress.done]
         print(f"{len(todo)} of {count} {'signs' if rendered else 'photographs'} to do", file=sys.stderr, flush=True)
@@ -227,11 +229,20 @@ def _all(material: Material, count: int, arguments: argparse.Namespace, notes: S
                 done = _ordered(progress.done.values(), count)
                 looks = [look for one in done for look in one.looks]
                 header = _header(arguments, material, [*notes, *_missed(done), "a run under way"])
-                write_traces(out, header, without_texts(looks) if arguments.without_texts else looks)
+                write_traces(out, header, _shared(arguments, looks))
                 print(f"  {len(done)}/{count} signs, {len(looks)} looks", file=sys.stderr, flush=True)
-        done = _ordered(progress.done.values(), count)
-        progress.finish()
-    return done
+        return _ordered(progress.done.values(), count)
+
+
+def _photos_of(out: Path) -> Path:
+    """Beside which file the progress of photographs is kept."""
+    return out.with_name(f"{out.name}.photos")
+
+
+def _shared(arguments: argparse.Namespace, signs: list[SignTrace]) -> list[SignTrace]:
+    """What of the looks goes into the file."""
+    kept = of_part(signs, *map(TracePart, arguments.part)) if arguments.part else signs
+    return without_texts(kept) if arguments.without_texts else kept
 
 
 def _traced(material: Material, numbers: Sequence[int], jobs: int) -> Iterator[Traced]:

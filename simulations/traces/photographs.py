@@ -7,8 +7,8 @@ sign too, unless it belongs to another. Signs without a labelled line are left o
 nobody read; both are counted in the notes. A sign's text is right when every line of it was read, with its word spaces;
 where the labels are complete, nothing else may have been read.
 
-English for the lines is in ``simulations/bench/photo_references.tsv``: file, index of the line (or several, joined by
-"+"), answers as in `sign_phrases`. A sign of which some line has none is not judged by its translation.
+English for the lines is that of `simulations.bench.photo_references`. A sign of which some line has none is not judged
+by its translation.
 """
 
 from __future__ import annotations
@@ -18,27 +18,21 @@ import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
-import simulations.bench
 from glasses.camera import read_picture, shrink
-from shared.errors import InputError
 from shared.layout import line_height
-from shared.limits import MAX_TEXT_CHARACTERS
 from shared.models.script import Script, dominant_script
+from simulations.bench.photo_references import load
 from simulations.bench.reading.scoring import CONTAINED_FROM, NEAR_SHARE, Photo, edit_distance, load_photos
 from simulations.bench.reading.scoring import fold as fold_line
-from simulations.bench.sign_phrases import MAX_ANSWERS, fold
-from simulations.bench.sign_phrases.variants import expand
+from simulations.bench.sign_phrases import fold
 from simulations.traces.phrases import is_chain, key_of, plain
 from simulations.traces.pipelines import Judge, Pipelines, StripTrace
 from simulations.traces.records import SignTrace, TracePart, View
 from simulations.traces.rendered import LOOKS, SIGN_SECONDS, Traced
 
-REFERENCES: Final = "photo_references.tsv"
-MAX_REFERENCE_BYTES: Final = 4 * 1024 * 1024
 SIGNS: Final = 1000
 """Numbers kept for the signs of one photograph."""
 References = Mapping[str, Mapping[tuple[int, ...], frozenset[str]]]
@@ -68,6 +62,8 @@ class PhotoJudge:
     def translation_right(self, translation: str) -> bool:
         """Whether every text of the sign is translated acceptably, in whatever order."""
         assert self.answers is not None
+        if not translation.strip():
+            return False  # an answer of nothing but an article would accept it
         lines = translation.split("\n")
         runs = {fold(" ".join(lines[a:b])) for a in range(len(lines)) for b in range(a + 1, len(lines) + 1)}
         return all(runs & answers for answers in self.answers) or is_chain(self.answers, fold(translation))
@@ -256,44 +252,12 @@ def _letters(text: str) -> str:
 
 
 def own_references() -> References:
-    """The project's English for the photographs; empty where the file is not there.
+    """The project's English for the photographs.
 
     Raises:
         InputError: it is malformed.
     """
-    file = resources.files(simulations.bench).joinpath(REFERENCES)
-    return parse_references(file.read_bytes()) if file.is_file() else {}
-
-
-def parse_references(data: bytes) -> References:
-    """The references in a file's bytes.
-
-    Raises:
-        InputError: a line is malformed; the message begins with file and line.
-    """
-    if len(data) > MAX_REFERENCE_BYTES:
-        raise InputError(f"{REFERENCES} is larger than {MAX_REFERENCE_BYTES} bytes")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{REFERENCES} is not UTF-8") from error
-    found: dict[str, dict[tuple[int, ...], frozenset[str]]] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        where = f"{REFERENCES}:{number}"
-        columns = line.split("\t")
-        if len(columns) != 3 or not columns[0]:
-            raise InputError(f"{where}: {len(columns)} columns instead of file, lines and answers")
-        name, spec, answers = columns
-        parts = spec.split("+")
-        if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts):
-            raise InputError(f"{where}: {spec!r} is no index of a line")
-        try:
-            accepted = expand(answers, MAX_ANSWERS)
-        except InputError as error:
-            raise InputError(f"{where}: {error.message}") from error
-        folded = frozenset(fold(answer) for answer in accepted if len(answer) <= MAX_TEXT_CHARACTERS)
-        indices = tuple(sorted({int(part) for part in parts}))
-        found.setdefault(name, {})[indices] = folded | found.get(name, {}).get(indices, frozenset())
-    return found
+    return {
+        photo: {tuple(sorted(one.lines)): frozenset(map(fold, one.answers)) for one in references}
+        for photo, references in load().items()
+    }

@@ -168,10 +168,11 @@ class PhraseStock:
     """
 
     def __init__(self, corpora: Path | None = None) -> None:
-        self._parts = {key_of(p.source): _sign_part(p.source, p.half) for code in LANGUAGES for p in load(code)}
+        signs = [(code, phrase) for code in LANGUAGES for phrase in load(code)]
+        self._parts = {key_of(phrase.source): _sign_part(phrase.source, phrase.half) for _, phrase in signs}
         self._stock: dict[tuple[TracePart, str, str], list[SignText]] = defaultdict(list)
-        for text in self._signs():
-            self._put(text, "signs")
+        for code, phrase in signs:
+            self._put(SignText(phrase.source, code, "signs", phrase.answers), "signs")
         for kind, text in _book():
             self._put(text, kind)
         for language, names in NAMES.items():
@@ -208,11 +209,6 @@ class PhraseStock:
 
     def _put(self, text: SignText, kind: str) -> None:
         self._stock[self.part_of(text.text), text.language, kind].append(text)
-
-    def _signs(self) -> Iterator[SignText]:
-        for language in LANGUAGES:
-            for phrase in load(language):
-                yield SignText(phrase.source, language, "signs", phrase.answers)
 
 
 def a_private_number(rng: np.random.Generator) -> str:

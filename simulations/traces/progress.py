@@ -33,7 +33,7 @@ class Progress:
     """
 
     def __init__(self, out: Path, run: str) -> None:
-        self.path = out.with_name(f"{out.name}.progress")
+        self.path = _path_of(out)
         self._first = run.encode() + b"\n"
         try:
             self.done = {one.number: one for one in self._read()}
@@ -66,11 +66,6 @@ class Progress:
         except OSError as error:
             raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
 
-    def finish(self) -> None:
-        """The trace file is there: nothing needs to be remembered."""
-        self._file.close()
-        self.path.unlink(missing_ok=True)
-
     def _read(self) -> Iterable[Traced]:
         if not self.path.exists():
             return
@@ -84,6 +79,15 @@ class Progress:
                 yield _TRACED.validate_json(line)
             except ValidationError:
                 return  # cut short; what comes after it is done again
+
+
+def forget(out: Path) -> None:
+    """Remove what is done of a run whose trace file is there: nothing needs to be remembered."""
+    _path_of(out).unlink(missing_ok=True)
+
+
+def _path_of(out: Path) -> Path:
+    return out.with_name(f"{out.name}.progress")
 
 
 def _line(traced: Traced) -> bytes:

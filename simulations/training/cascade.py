@@ -2,10 +2,11 @@
 
 Part train fits. What kind of model is chosen by cross-validation within train, no phrase in two folds: logistic
 regression or boosted trees (scikit-learn, extra `train`), for all recognisers together or for each its own. The phrases
-of part calibration are dealt by a hash: a third calibrates the probabilities (Platt 1999, for each recogniser), the
-others certify from which P(right) on at most 5 % of the readings are wrong (`shared/models/risk.py`), one look of each
-sign. They may not be the same: a threshold certified on what the probabilities were fitted to would promise too much.
-Parts test and photo only report. The same traces and seed give the same bytes.
+of part calibration are dealt by a hash, those that stand on one sign together: a third calibrates the probabilities
+(Platt 1999, for each recogniser), the others certify from which P(right) on at most 5 % of the readings are wrong
+(`shared/models/risk.py`), one look of each sign. They may not be the same: a threshold certified on what the
+probabilities were fitted to would promise too much. Parts test and photo only report. The same traces and seed give the
+same bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from shared.models.risk import RiskCertificate, certify
 from shared.models.session import OnnxSession, open_session
 from shared.models.sign_features import ENCODING_VERSION, FEATURES, RECOGNISERS
 from simulations.traces.records import SignTrace, TracePart, read_traces
-from simulations.training.cascade_data import Table, certifies, table_of
+from simulations.training.cascade_data import Table, table_of
 from simulations.training.cascade_fit import Heads, Kind, Question, fit_heads
 from simulations.training.cascade_onnx import to_onnx
 from simulations.training.cascade_page import card, reliability_page
@@ -151,7 +152,7 @@ def train(
     """
     table = table_of(signs)
     calibration = table.of_part(TracePart.CALIBRATION)
-    certifying = np.array([certifies(sign.phrase) for sign in calibration.signs], np.bool_)
+    certifying = calibration.certifying()
     train_part = table.of_part(TracePart.TRAIN)
     heads = fit_heads(train_part, calibration.where(~certifying), kind=kind, seed=seed)
     graph = to_onnx(heads)

@@ -1,4 +1,4 @@
-"""Traces as tables: what the metamodel is fitted on, and how signs are dealt by their phrase."""
+"""Traces as tables: what the metamodel is fitted on, and how signs are dealt by their phrases."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from shared.errors import InputError
 from shared.models.sign_evidence import SignEvidence
 from shared.models.sign_features import FEATURES, RECOGNISERS, encode
+from simulations.traces.groups import groups_of
 from simulations.traces.records import SignTrace, TracePart
 
 FOLDS: Final = 5
@@ -71,12 +72,8 @@ class Table:
         """The rows of some parts."""
         return self.where(np.array([sign.part in parts for sign in self.signs], np.bool_))
 
-    def first_looks(self) -> Table:
-        """One look of each sign, the first there is: those of one sign are not independent."""
-        return self.where(self.is_first())
-
     def is_first(self) -> Bools:
-        """Which rows are a recogniser's first of a sign, shape (n,)."""
+        """Which rows are a recogniser's first of a sign, shape (n,): looks at one sign are not independent."""
         first: dict[tuple[int, int], int] = {}
         for sign, number in zip(self.signs, self.recogniser.tolist(), strict=True):
             key = sign.sign, number
@@ -90,23 +87,22 @@ class Table:
         )
 
     def folds(self) -> Ints:
-        """The fold of every row, by its phrase."""
-        return np.array([fold_of(sign.phrase) for sign in self.signs], np.int64)
+        """The fold of every row, by its group: no phrase is in two."""
+        return np.array([_dealt(f"fold {group}", FOLDS) for group in groups_of(self.signs)], np.int64)
+
+    def certifying(self) -> Bools:
+        """Which rows of the calibration part certify, by their group: no phrase also calibrates."""
+        return np.array([certifies(group) for group in groups_of(self.signs)], np.bool_)
 
 
-def fold_of(phrase: str) -> int:
-    """The fold of a phrase in cross-validation."""
-    return _dealt(f"fold {phrase}", FOLDS)
-
-
-def certifies(phrase: str) -> bool:
-    """Whether a phrase of the calibration part certifies; the others calibrate.
+def certifies(group: str) -> bool:
+    """Whether a group of the calibration part certifies; the others calibrate.
 
     A threshold certified on the samples that the probabilities were calibrated on would promise too much: it would rest
     on probabilities that know the answers. Two numbers for each recogniser need few samples, a certificate many: a
     third calibrates.
     """
-    return _dealt(f"share {phrase}", 3) > 0
+    return _dealt(f"share {group}", 3) > 0
 
 
 def table_of(signs: Sequence[SignTrace]) -> Table:

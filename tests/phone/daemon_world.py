@@ -21,7 +21,8 @@ from phone.cloud import CallPolicy, CloudClient
 from phone.cloud_channel import CloudTransport, GrpcTransport
 from phone.daemon import Estimator, PhoneDaemon
 from phone.database import Database
-from phone.ledger import Consent, Entry, Ledger
+from phone.ledger import Consent, Ledger
+from phone.ledger_rows import Entry
 from phone.network import NetworkState
 from phone.readings import NO_MEANING, LocalLine, LocalReading, Meaning
 from phone.settings import PhoneSettings

@@ -130,6 +130,28 @@ def test_a_cloud_that_never_answers_ends_at_the_deadline_and_opens_the_breaker()
     with_client(scenario)
 
 
+def test_a_call_without_time_left_is_not_made_and_says_nothing_about_the_cloud() -> None:
+    async def scenario(client: CloudClient, transport: FakeTransport, clock: VirtualClock) -> None:
+        for _ in range(2 * POLICY.failures_to_open):
+            with pytest.raises(CloudDeadline):
+                await client.read_strip(request(), deadline=clock.monotonic(), cost=CallCost())
+        assert transport.requests == []
+        assert client.available
+
+    with_client(scenario)
+
+
+def test_where_one_attempt_is_allowed_a_call_neither_hedges_nor_retries() -> None:
+    async def scenario(client: CloudClient, transport: FakeTransport, clock: VirtualClock) -> None:
+        transport.answers = [raising(clock, 1.0, CloudUnavailable("gone"))]
+        cost = CallCost()
+        with pytest.raises(CloudUnavailable):
+            await client.read_strip(request(), deadline=clock.monotonic() + 10, cost=cost, attempts=1)
+        assert (cost.attempts, cost.hedged, len(transport.requests)) == (1, False, 1)
+
+    with_client(scenario)
+
+
 def test_garbage_is_a_typed_error_and_counts_for_the_breaker() -> None:
     async def scenario(client: CloudClient, transport: FakeTransport, clock: VirtualClock) -> None:
         transport.answers = [after(clock, QUICK_S, somebody_elses)]

@@ -17,7 +17,8 @@ from phone.cascade.decision import Action
 from phone.cascade.policy import Decision, Recogniser, Rule, Signals
 from phone.database import Database
 from phone.languages import OfflineDirection, check
-from phone.ledger import Consent, Ledger, Outcome, Setting, Sign
+from phone.ledger import Consent, Ledger
+from phone.ledger_rows import Outcome, Setting, Sign
 from shared.clock import SystemClock
 from shared.models.apertium import EngineName
 from shared.models.bergamot.translator import Translation

@@ -10,7 +10,7 @@ import pytest
 from daemon_world import FakeCloud, FakeReader, Start, daemons, serving, strip
 
 from phone.cloud import CallPolicy
-from phone.ledger import Outcome
+from phone.ledger_rows import Outcome
 from shared.messages.wayword.v1 import types_pb2
 
 

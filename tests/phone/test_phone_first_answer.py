@@ -14,7 +14,7 @@ from fake_transport import FakeTransport, after, never, raising, somebody_elses,
 
 from phone.cloud import CallPolicy
 from phone.cloud_channel import CallRefused, CloudTransport, Refusal
-from phone.ledger import Outcome
+from phone.ledger_rows import Outcome
 from shared.errors import CloudUnavailable, SignalsInvalid
 from shared.messages.wayword.v1 import types_pb2
 from shared.models.estimate import Estimate
@@ -97,7 +97,8 @@ def test_a_cloud_that_answers_twice_changes_the_label_once(tmp_path: Path) -> No
     assert len(refined) == len(set(refined)) > 0
     hedged = [row for row in world.rows if row.hedged]
     assert hedged
-    assert all(row.bytes_out == 2 * world.rows[-1].bytes_out for row in hedged if row.id != world.rows[-1].id)
+    (request_bytes,) = {event["bytes_out"] for event in world.events("decision") if event["escalate"]}
+    assert {row.bytes_out for row in hedged} == {2 * request_bytes}
     assert any(event["hedged"] for event in world.events("cloud_call"))
 
 

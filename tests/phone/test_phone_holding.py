@@ -9,13 +9,14 @@ from typing import TypeVar
 
 import pytest
 from daemon_world import World, daemons, strip
-from fake_transport import FakeTransport, after
+from fake_transport import FakeTransport, after, raising
 
 from phone.cascade.decision import Action, CascadeMemory, Decision, Rule
 from phone.cascade.inputs import Conditions, NetworkKind, Signals
 from phone.cascade.privacy import CloudUse
+from phone.cloud_channel import CallRefused, Refusal
 from phone.holding import MAX_HELD, Holding
-from phone.ledger import Outcome
+from phone.ledger_rows import Outcome
 from shared.messages.wayword.v1 import types_pb2
 from simulations import virtual_time
 from simulations.virtual_time import VirtualClock
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 HOLD_S = 5.0
 KEEP = Decision(Action.KEEP, Rule.CONSENT, "the wearer's consent is gone", 0.0, 0.0)
+REFUSED = Decision(Action.KEEP, Rule.DIRECTION, "the cloud does not serve this direction either", 0.0, 0.0)
 ASK = Decision(Action.ESCALATE, Rule.UNSURE, "unsure", 0.5, 0.05, price_shared=0.02)
 
 
@@ -45,6 +47,8 @@ class Scripted:
         decision = self.decisions[min(self.asked, len(self.decisions)) - 1]
         if conditions.cloud_use is CloudUse.ASK and not conditions.consent:
             decision = KEEP
+        if signals.direction_refused:
+            decision = REFUSED
         return decision, memory
 
 
@@ -134,6 +138,39 @@ def test_consent_that_ends_meanwhile_keeps_a_held_sign_here(tmp_path: Path) -> N
         assert (held.outcome, held.bytes_out) == (Outcome.KEPT, 0)
 
     with_daemon(tmp_path, [hold(gain=0.04), hold(gain=0.04)], scenario, cloud_use="ask")
+
+
+def test_a_direction_that_the_cloud_refuses_meanwhile_is_not_asked_again(tmp_path: Path) -> None:
+    async def scenario(world: World, transport: FakeTransport, clock: VirtualClock) -> None:
+        transport.answers = [raising(clock, 0.3, CallRefused("no", Refusal.DIRECTION))]
+        await world.glasses.send(strip(1))
+        await clock.sleep(1)
+        await world.glasses.send(strip(2))  # takes the only call allowed: the first sign waits on for its end
+        await clock.sleep(2)
+        assert len(transport.requests) == 1
+        assert states(world, 1)[-1] == types_pb2.READING_STATE_KEPT
+        held = world.ledger.entries(limit=5)[1]
+        assert (held.outcome, held.bytes_out) == (Outcome.KEPT, 0)
+        assert held.reason.endswith(f"then kept: {REFUSED.reason}")
+
+    with_daemon(tmp_path, [hold(), ASK], scenario, cloud_calls=1)
+
+
+def test_a_held_sign_whose_row_is_gone_does_not_leave(tmp_path: Path) -> None:
+    """As when the file was damaged and set aside meanwhile: the numbers of its rows begin anew."""
+
+    async def scenario(world: World, transport: FakeTransport, clock: VirtualClock) -> None:
+        await world.glasses.send(strip(1))
+        await clock.sleep(1)
+        world.database.execute("DELETE FROM ledger")
+        await world.glasses.send(strip(2))
+        await clock.sleep(2)
+        assert len(transport.requests) == 1
+        assert states(world, 1)[-1] == types_pb2.READING_STATE_KEPT
+        (row,) = world.ledger.entries(limit=5)
+        assert (row.region_id, row.outcome) == (2, Outcome.REFINED)
+
+    with_daemon(tmp_path, [hold(), ASK], scenario)
 
 
 def test_where_nothing_is_held_what_is_not_worth_a_radio_is_kept(tmp_path: Path) -> None:

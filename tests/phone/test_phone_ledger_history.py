@@ -11,8 +11,9 @@ import pytest
 from phone.cascade.decision import Action, Decision, Rule
 from phone.cascade.inputs import Recogniser, Signals
 from phone.database import MIGRATIONS, Database
-from phone.ledger import CLOCK_SLACK_S, Consent, Ledger, Outcome, Setting, Sign
+from phone.ledger import CLOCK_SLACK_S, Consent, Ledger
 from phone.ledger_cli import describe, parse_since
+from phone.ledger_rows import Outcome, Setting, Sign
 from shared.errors import StorageError, UsageError
 from shared.models.estimate import Estimate
 
@@ -150,6 +151,35 @@ def test_a_number_that_is_none_does_not_lose_the_row(path: Path, clock: TwoClock
     odd = Signals(float("nan"), float("inf"), 0.9, 0.8, None, Recogniser.TINY, None, 5_000)
     ledger.record(SIGN, odd, KEEP)
     assert ledger.entries(limit=1)[0].reason == "sure enough"
+    database.close()
+
+
+def test_a_call_whose_row_is_gone_or_was_decided_must_not_go_out(path: Path, clock: TwoClocks) -> None:
+    database = Database(path)
+    ledger = Ledger(database, clock=clock)
+    asked = ledger.record(SIGN, SIGNALS, ESCALATE)
+    for row in (asked, asked + 1):
+        with pytest.raises(StorageError):
+            ledger.release(row, request_bytes=5_000, attempts=2, held_ms=1.0)
+    assert ledger.bytes_today() == 5_000
+    database.close()
+
+
+def test_old_rows_go_but_none_that_the_days_budget_counts(
+    path: Path, clock: TwoClocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phone.ledger.MAX_ROWS", 3)
+    database = Database(path)
+    old, today = Ledger(database, clock=clock), Ledger(database, clock=clock)
+    old.record(SIGN, SIGNALS, ESCALATE)
+    clock.pass_time(DAY)
+    counted = old.record(SIGN, SIGNALS, ESCALATE)
+    for _ in range(6):
+        old.record(SIGN, SIGNALS, KEEP)
+    # A daemon that was started anew prunes with its first row.
+    last = today.record(SIGN, SIGNALS, KEEP)
+    assert [entry.id for entry in today.entries(limit=100)] == [last, last - 1, last - 2, last - 3, counted]
+    assert today.bytes_today() == 5_000
     database.close()
 
 

@@ -14,6 +14,7 @@ from phone.cascade.decision import Action, CascadeMemory, Rule
 from phone.cascade.inputs import Conditions, Signals, Thermal
 from phone.cascade.policies import POLICY_NAMES, Always, Confidence, Random, lot_of, policy_named
 from phone.cascade.policy import Cascade
+from phone.settings import PolicyChoice
 from shared.errors import UsageError
 
 UNSURE = replace(SURE, recognition=0.3)
@@ -22,6 +23,7 @@ UNSURE = replace(SURE, recognition=0.3)
 def test_every_policy_is_found_by_the_name_it_has() -> None:
     assert POLICY_NAMES == ("cascade", "confidence", "always", "never", "random")
     assert [policy_named(name).name for name in POLICY_NAMES] == list(POLICY_NAMES)
+    assert [choice.value for choice in PolicyChoice] == list(POLICY_NAMES)
     with pytest.raises(UsageError, match="there is no policy 'oracle'"):
         policy_named("oracle")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -350,3 +351,21 @@ def test_a_sensor_that_breaks_is_unknown_and_not_hushed_up() -> None:
 
     with pytest.raises(virtual_time.UnhandledFailure):
         virtual_time.run(main)
+
+
+async def test_a_sensor_that_hangs_takes_one_thread_only() -> None:
+    entered, let_go = [], threading.Event()
+
+    def read() -> int:
+        entered.append(1)
+        let_go.wait(timeout=10)
+        return 7
+
+    asked = in_thread(read)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asked(), timeout=0.02)
+    assert len(entered) == 1
+    let_go.set()
+    assert await asked() == 7
+    assert (await asked(), len(entered)) == (7, 2)  # and it is read anew once it answers again

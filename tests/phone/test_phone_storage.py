@@ -12,7 +12,8 @@ from phone.cache import TranslationCache, cache_key
 from phone.cascade.decision import Action
 from phone.cascade.policy import Decision, Recogniser, Rule, Signals
 from phone.database import MIGRATIONS, Database
-from phone.ledger import Consent, Ledger, Outcome, Sign
+from phone.ledger import Consent, Ledger
+from phone.ledger_rows import Outcome, Sign
 from phone.readings import Meaning
 from shared.errors import StorageError
 from shared.models.sign_translation import NoTranslation, TranslationEngine

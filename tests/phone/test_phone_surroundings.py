@@ -78,3 +78,13 @@ def test_a_slow_cloud_is_asked_twice_only_where_bytes_are_free(tmp_path: Path, m
     )
     assert any(row.hedged for row in world.rows) is hedged
     assert any(event["attempts"] == 2 for event in world.events("cloud_call")) is hedged
+
+
+@pytest.mark.parametrize(("budget", "attempts"), [(1.0, 1), (1.9, 1), (2.0, 2)])
+def test_a_second_attempt_must_fit_the_days_budget(tmp_path: Path, budget: float, attempts: int) -> None:
+    (tmp_path / "once").mkdir()
+    (size,) = (event["bytes_out"] for event in walk(tmp_path / "once", policy_name="always").events("decision"))
+    assert isinstance(size, int)
+    world = walk(tmp_path, answers_after=2.0, policy_name="always", daily_budget_bytes=int(budget * size))
+    assert [event["attempts"] for event in world.events("cloud_call")] == [attempts]
+    assert world.rows[0].bytes_out == attempts * size

@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from evidence_kit import line_of, sign_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import PackCorrupt, PackError, PackUnsupported, SignalsInvalid, StorageError
-from shared.models.cascade_pack import BUILTIN, DOCUMENT_NAME, MODEL_NAME
+from shared.models.cascade_pack import BUILTIN, DOCUMENT_NAME, MODEL_NAME, read_document
 from shared.models.installer import install_from
 from shared.models.manifest import MANIFEST_NAME, Task, describe_file
 from shared.models.metamodel import Estimate, Metamodel
@@ -188,6 +189,10 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], type[PackError]]] = {
         ),
         PackCorrupt,
     ),
+    "a trust model without a usual height": (
+        lambda document: document["trust"][RECOGNISERS[0]].update(usual_height=0.0),
+        PackCorrupt,
+    ),
 }
 
 
@@ -210,3 +215,15 @@ def test_a_folder_that_cannot_be_read_is_a_storage_error(tmp_path: Path) -> None
     (tmp_path / MANIFEST_NAME).mkdir()
     with pytest.raises(StorageError):
         Metamodel.load(tmp_path)
+
+
+@pytest.mark.parametrize("numbers", [0, 2])
+def test_a_graph_that_gives_other_than_one_number_is_no_crash(numbers: int) -> None:
+    class Odd:
+        def run(self, inputs: object) -> list[np.ndarray[tuple[int], np.dtype[np.float32]]]:
+            return [np.full(numbers, 0.5, np.float32)] * 3
+
+    pack = Metamodel.builtin().pack
+    model = Metamodel(pack, Odd(), read_document(pack))  # type: ignore[arg-type]
+    with pytest.raises(SignalsInvalid, match="one number"):
+        model.estimate(sign_of())

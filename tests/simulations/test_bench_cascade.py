@@ -19,6 +19,7 @@ from simulations.bench.cascade.curves import Floats, Order, Outcomes
 from simulations.bench.cascade.looks import PLAIN, Looks, looks_of
 from simulations.bench.cascade.page import page
 from simulations.bench.cascade.signals import signals_of
+from simulations.traces.groups import groups_of
 from simulations.traces.records import TracePart, of_part
 
 TRACES = synthetic_traces(1200, seed=3)
@@ -127,6 +128,15 @@ def test_looks_of_one_phrase_are_drawn_together() -> None:
         assert weights[0] == weights[2]
         assert weights[3] == weights[4] == weights[5]
         assert weights[0] + weights[1] + weights[3] == 3
+
+
+def test_signs_that_share_a_phrase_if_only_over_a_third_are_of_one_group() -> None:
+    names = ["pt-b", "pt-b+pt-c", "pt-d", "pt-c+pt-e+pt-a", "pt-e"]
+    signs = [replace(sign, phrase=name) for sign, name in zip(TEST, names, strict=False)]
+    assert groups_of(signs) == ["pt-a", "pt-a", "pt-d", "pt-a", "pt-a"]
+    assert groups_of(signs[::-1]) == groups_of(signs)[::-1]
+    assert groups_of(signs[:2]) == ["pt-b", "pt-b"]
+    assert looks_of(signs, "small", None).outcomes.clusters.tolist() == [0, 0, 1, 0, 0]
 
 
 def test_dependent_looks_widen_the_interval() -> None:
@@ -292,7 +302,7 @@ def test_the_target_needs_both_few_escalations_and_the_quality(group: study.Grou
 @pytest.fixture(scope="module")
 def promise() -> study.Promise:
     apart = of_part(TRACES, TracePart.CALIBRATION, TracePart.TEST, TracePart.PHOTO)
-    return study.measure_promise(looks_of(apart, "small", Confidences()), {"own": 0.9, "none": None}, splits=5, seed=0)
+    return study.measure_promise(looks_of(apart, "small", Confidences()), 0.9, splits=5, seed=0)
 
 
 def test_every_shift_is_tried_on_readings_that_did_not_calibrate(promise: study.Promise) -> None:
@@ -301,8 +311,12 @@ def test_every_shift_is_tried_on_readings_that_did_not_calibrate(promise: study.
     assert sum(promise.shifts[name][1].total for name in languages) <= len(rendered)
     dark = promise.shifts["light: day and shade → dusk and night"][1].total
     assert dark == sum(sign.view.light in study.DARK for sign in rendered)
-    assert promise.shipped["photo, own"][1].total == len(of_part(TRACES, TracePart.PHOTO))
-    assert promise.shipped["photo, none"][1].kept == 0
+    assert {part: figures.total for part, figures in promise.shipped.items()} == {
+        part: len(of_part(TRACES, TracePart(part))) for part in ("test", "photo")
+    }
+    assert promise.shipped["test"].kept
+    photo = looks_of(of_part(TRACES, TracePart.PHOTO), "small", Confidences())
+    assert certificate.tried(None, photo.pool).kept == 0
 
 
 def test_tables_have_as_many_cells_in_every_row(group: study.Group, promise: study.Promise) -> None:

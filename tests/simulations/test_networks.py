@@ -126,7 +126,9 @@ def test_nothing_leaves_offline_and_that_is_known_at_once() -> None:
 
 
 def test_a_captive_portal_is_known_after_the_handshake_and_sees_no_strip() -> None:
-    exchange = NetworkPath(NetworkProfile.parse("captive:8/80Mbps,rtt=100ms")).call(1.0, 1000, 0.1, 100)
+    path = NetworkPath(NetworkProfile.parse("captive:8/80Mbps,rtt=100ms"))
+    assert not path.covered(1.0)
+    exchange = path.call(1.0, 1000, 0.1, 100)
     assert exchange.failure is Failure.CAPTIVE
     assert exchange.seconds == pytest.approx(0.2)
     assert exchange.bytes_up == 0

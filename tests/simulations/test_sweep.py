@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from synthetic_traces import HEADER, synthetic_traces
 
 from phone.cascade.privacy import CloudUse
 from shared.clock import Clock
-from shared.errors import InputError, UsageError
+from shared.errors import CloudUnavailable, InputError, UsageError
 from shared.messages.wayword.v1 import cloud_pb2
 from simulations.cli import main
 from simulations.energy.registry import nominal
@@ -25,9 +26,10 @@ from simulations.sweep.metrics import Metrics
 from simulations.sweep.plan import Plan, make_plan
 from simulations.sweep.product import Outcome, run_product
 from simulations.sweep.results import canonical, results_of
-from simulations.sweep.uplink import Remote
+from simulations.sweep.simple import run_simple
+from simulations.sweep.uplink import Remote, SimulatedTransport
 from simulations.traces.records import TracePart, of_part, write_traces
-from simulations.virtual_time import VirtualClock
+from simulations.virtual_time import START_S, VirtualClock
 
 TRACES = synthetic_traces(300, seed=5)
 HOURS = 1.15
@@ -128,6 +130,15 @@ def test_no_network_delays_nothing_and_nothing_leaves(plan: Plan, without_cloud:
     assert alone.sent.calls == alone.sent.up_bytes == 0
 
 
+def test_the_split_design_sends_a_closer_look_only_of_what_got_no_answer(plan: Plan) -> None:
+    first = next(one for one in plan.openings if one.looks and all(TRACES[n].cloud.right for n in one.in_view))
+    at = first.at + 4.0
+    closer = tuple(replace(look, at=at, opening=look.opening + 1, again=True) for look in first.looks)
+    short = replace(plan, openings=(first, replace(first, at=at, looks=closer)))
+    sent = {name: played(Arm(Design.SPLIT, network=name), short).wearer.strips for name in ("wifi", "offline")}
+    assert sent == {"wifi": len(closer), "offline": 2 * len(closer)}
+
+
 def assert_no_later(outcome: Outcome, without_cloud: Outcome) -> None:
     assert len(outcome.wearer.shown) > 10
     for region, shown in without_cloud.wearer.shown.items():
@@ -205,7 +216,63 @@ def test_every_design_has_the_numbers_of_the_report(plan: Plan, design: Design) 
     for name in ("right_final_share", "first_s_p50", "private_out", "glasses_hours", "phone_hours"):
         assert number(numbers, name) >= 0
     assert (number(numbers, "bytes_out") > 0) == design.asks_cloud
+    assert (number(numbers, "link_up_bytes") > 0) == (design is not Design.GLASSES)
     canonical(numbers)
+
+
+@pytest.mark.parametrize("design", [Design.VIDEO, Design.STILLS, Design.SPLIT])
+def test_nothing_gets_past_a_captive_portal(plan: Plan, design: Design) -> None:
+    numbers = simulate(Arm(design, network="captive"), plan, nominal(), seed=4)
+    for name in ("bytes_out", "bytes_in", "frames_out", "strips_out", "private_out", "answered_share"):
+        assert numbers[name] == 0
+
+
+def test_glasses_that_do_everything_cost_the_phone_nothing(plan: Plan) -> None:
+    assert simulate(Arm(Design.GLASSES), plan, nominal(), seed=4)["phone_added_joules"] == 0
+
+
+def test_what_wayword_adds_to_the_phone_is_the_sum_of_its_parts(plan: Plan) -> None:
+    numbers = simulate(Arm(Design.VIDEO), plan, nominal(), seed=4)
+    parts = numbers["phone_joules"]
+    assert isinstance(parts, dict)
+    added = sum(joules for part, joules in parts.items() if part not in {"idle", "base"})
+    assert number(numbers, "phone_added_joules") == pytest.approx(added, rel=1e-12)
+
+
+def test_a_stream_in_and_out_over_wifi_keeps_one_radio_on(plan: Plan) -> None:
+    constants = nominal()
+    filmed = plan.wear.awake_seconds * constants["glasses.camera_duty"]
+    received = filmed * constants["video.bytes_per_second"] * constants["wifi.down_nanojoules_per_byte"] * 1e-9
+    active = filmed * (constants["wifi.active_watts"] - constants["wifi.idle_watts"])
+    for network, joules in (("wifi", received), ("lte-weak", received + active)):
+        parts = simulate(Arm(Design.VIDEO, network=network), plan, constants, seed=4)["phone_joules"]
+        assert isinstance(parts, dict)
+        assert parts["wifi"] == pytest.approx(joules, rel=1e-6)
+
+
+def test_a_later_picture_makes_up_for_one_that_was_lost(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, later = next(
+        (one, two)
+        for one, two in pairwise(plan.openings)
+        if one.looks and two.pictured and not two.looks and one.looks[0].region_id == two.pictured[0].region_id
+    )
+    answers = SimulatedTransport.read_strip
+
+    async def lost_at_first(
+        transport: SimulatedTransport,
+        request: cloud_pb2.ReadStripRequest,
+        timeout: float,  # noqa: ASYNC109
+    ) -> cloud_pb2.ReadStripReply:
+        if asyncio.get_running_loop().time() < START_S + later.at:
+            raise CloudUnavailable("lost")
+        return await answers(transport, request, timeout)
+
+    monkeypatch.setattr(SimulatedTransport, "read_strip", lost_at_first)
+    short = replace(plan, openings=(first, later))
+    arm = Arm(Design.STILLS, network="wifi")
+    outcome = run_computing(lambda clock: run_simple(clock, arm, short, nominal(), seed=4))
+    assert outcome.lost == 1
+    assert all(outcome.shown[look.region_id].replied_after is not None for look in later.pictured)
 
 
 def test_a_design_that_these_glasses_cannot_run_says_why() -> None:

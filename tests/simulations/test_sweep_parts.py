@@ -17,6 +17,7 @@ from simulations.sweep.book import PRIVATE_SAMPLES, TraceBook, number_in, privat
 from simulations.sweep.cloudside import CloudSide
 from simulations.sweep.computing import compute, run_computing
 from simulations.sweep.replay import TraceReader, Verdicts
+from simulations.sweep.uplink import CALL_UP_BYTES, SEGMENT_BYTES, SEGMENT_HEADER_BYTES, call_up_bytes
 from simulations.virtual_time import VirtualClock
 
 TRACES = synthetic_traces(60, seed=3)
@@ -74,6 +75,11 @@ def test_a_strip_has_the_traced_size_and_carries_its_number() -> None:
         message = strip(book, number)
         assert [number_in(line.image) for line in message.lines] == [number] * trace.lines
         assert abs(message.ByteSize() - trace.strip_bytes) <= 32
+
+
+def test_every_segment_of_a_long_request_has_its_header() -> None:
+    assert call_up_bytes(4 * SEGMENT_BYTES) == 4 * SEGMENT_BYTES + CALL_UP_BYTES
+    assert call_up_bytes(28 * SEGMENT_BYTES) == 28 * SEGMENT_BYTES + CALL_UP_BYTES + 24 * SEGMENT_HEADER_BYTES
 
 
 def test_words_in_the_place_of_texts_look_like_nothing_private_and_private_ones_like_what_they_are() -> None:

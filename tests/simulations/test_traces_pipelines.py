@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
-from shared.errors import InputError, UsageError
+from shared.errors import UsageError
 from shared.models.packs import PackStore
+from simulations.bench.photo_references import parse
 from simulations.cli import main
+from simulations.traces import photographs
 from simulations.traces.labelled import LabelledSign
-from simulations.traces.photographs import PhotoJudge, PhotoSet, deal, parse_references, trace_photo
+from simulations.traces.photographs import PhotoJudge, PhotoSet, deal, trace_photo
 from simulations.traces.phrases import SignText
 from simulations.traces.pipelines import Pipelines, StripTrace
 from simulations.traces.plates import paint
@@ -152,9 +154,17 @@ def test_every_line_of_a_photographed_sign_must_be_read_and_translated() -> None
     assert not whole.judge().translation_right("Exit")
 
 
-def test_references_are_read_with_their_notation_and_refused_when_malformed() -> None:
-    found = parse_references(b"# English\na.jpg\t2+3\t[The] {exit/way out}\na.jpg\t0\tToilets|WC\n")
-    assert found == {"a.jpg": {(2, 3): frozenset({"exit", "way out"}), (0,): frozenset({"toilets", "wc"})}}
-    for bad in (b"a.jpg\t1\n", b"a.jpg\tone\tExit\n", b"a.jpg\t1\t{Exit\n", b"\xff"):
-        with pytest.raises(InputError):
-            parse_references(bad)
+def test_an_article_alone_is_no_translation_of_nothing() -> None:
+    truth = PhotoJudge(("O",), False, (frozenset({""}),))
+    assert truth.translation_right("The")
+    assert not truth.translation_right("")
+
+
+def test_references_are_found_by_file_and_lines_in_the_form_in_which_they_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = parse(b"a.jpg\t3+2\t[The] {exit/way out}\na.jpg\t0\tToilets|WC\n", "english.tsv")
+    monkeypatch.setattr(photographs, "load", lambda: rows)
+    assert photographs.own_references() == {
+        "a.jpg": {(2, 3): frozenset({"exit", "way out"}), (0,): frozenset({"toilets", "wc"})}
+    }

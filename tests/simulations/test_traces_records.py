@@ -12,8 +12,9 @@ import pytest
 from shared.errors import InputError, StorageError, UsageError
 from shared.models.sign_evidence import LineEvidence, SignEvidence
 from simulations.cli import main
+from simulations.traces import command
 from simulations.traces.command import merged
-from simulations.traces.progress import Progress
+from simulations.traces.progress import Progress, forget
 from simulations.traces.records import (
     TRACE_VERSION,
     CloudTrace,
@@ -176,8 +177,37 @@ def test_a_run_that_was_killed_goes_on_and_does_a_sign_again_that_was_cut_short(
         again.add(Traced(2))
     with Progress(out, "a run") as third:
         assert sorted(third.done) == [0, 1, 2]
-        third.finish()
+    forget(out)
     assert not third.path.exists()
+
+
+def test_nothing_that_was_done_is_forgotten_before_the_file_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced: list[int] = []
+
+    class Worker:
+        """Traces signs, and fails at photographs."""
+
+        def __init__(self, material: command.Material) -> None:
+            self.photos = material.photos
+
+        def trace(self, number: int) -> Traced:
+            if self.photos is not None:
+                raise InputError("a photograph is damaged")
+            traced.append(number)
+            return Traced(number, (a_look(number, part=TracePart.TEST if number else TracePart.TRAIN),))
+
+    monkeypatch.setattr(command, "Worker", Worker)
+    monkeypatch.setattr(command, "PhotoSet", lambda _: ["a photograph"])
+    out = tmp_path / "t.jsonl.gz"
+    line = ["traces", "--signs", "3", "--packs", str(tmp_path / "packs"), "--out", str(out)]
+    with pytest.raises(InputError, match="damaged"):
+        main([*line, "--photos", str(tmp_path)])
+    assert main([*line, "--part", "test"]) == 0
+    assert traced == [0, 1, 2]
+    assert [look.sign for look in read_traces(out)[1]] == [1, 2]
+    assert not out.with_name("t.jsonl.gz.progress").exists()
 
 
 def test_the_progress_of_another_run_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from simulations.calibration_fit import auroc
 from simulations.cli import build_parser
 from simulations.traces.records import SignTrace, TracePart, write_traces
 from simulations.training import cascade, cascade_fit
-from simulations.training.cascade_data import Table, certifies, fold_of, table_of
+from simulations.training.cascade_data import Table, certifies, table_of
 from simulations.training.cascade_fit import Head, Heads, Kind, log_loss, platt, sigmoid
 from simulations.training.cascade_models import Linear, Recipe, Trees, fit
 from simulations.training.cascade_onnx import to_onnx
@@ -34,8 +36,9 @@ needs_trees = pytest.mark.skipif(
 
 @pytest.fixture(scope="module", autouse=True)
 def fewer_recipes() -> Iterator[None]:
-    """Two to choose from are a choice."""
+    """Two to choose from are a choice, and a few calls a median."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cascade, "TIMED_CALLS", 20)
         patch.setattr(cascade_fit, "LOGISTIC", cascade_fit.LOGISTIC[1:2])
         yield
 
@@ -70,17 +73,36 @@ def trained(traces: list[SignTrace], tmp_path_factory: pytest.TempPathFactory) -
     return folder, cascade.train(traces, folder, kind=Kind.LOGISTIC, seed=1)
 
 
+def of_two_phrases(traces: list[SignTrace]) -> list[SignTrace]:
+    """The same, but every eighth sign has the phrase of the one before it beside its own, if of the same part."""
+    return [
+        replace(sign, phrase=f"{sign.phrase}+{before.phrase}")
+        if sign.sign % 8 == 0 and sign.part is before.part
+        else sign
+        for before, sign in pairwise([traces[0], *traces])
+    ]
+
+
 def test_phrases_are_dealt_to_every_fold_and_two_thirds_of_them_certify(traces: list[SignTrace]) -> None:
     phrases = {sign.phrase for sign in traces if sign.part is TracePart.CALIBRATION}
     certifying = sum(map(certifies, phrases)) / len(phrases)
     assert 0.5 < certifying < 0.8
-    assert {fold_of(phrase) for phrase in phrases} == {0, 1, 2, 3, 4}
+
+
+def test_no_phrase_is_in_two_folds(traces: list[SignTrace]) -> None:
+    table = table_of(of_two_phrases(traces))
+    folds: dict[str, set[int]] = {}
+    for sign, fold in zip(table.signs, table.folds().tolist(), strict=True):
+        for phrase in sign.phrase.split("+"):
+            folds.setdefault(phrase, set()).add(fold)
+    assert {len(found) for found in folds.values()} == {1}
+    assert set().union(*folds.values()) == {0, 1, 2, 3, 4}
 
 
 def test_looks_without_a_line_are_left_out_of_the_table(traces: list[SignTrace], table: Table) -> None:
     expected = sum(local.evidence is not None for sign in traces for local in sign.local.values())
     assert len(table) == expected < 2 * len(traces)
-    first = table.first_looks()
+    first = table.where(table.is_first())
     assert len({(sign.sign, number) for sign, number in zip(first.signs, first.recogniser, strict=True)}) == len(first)
     assert {sign.sign for sign in first.signs} == {sign.sign for sign in table.signs}
 
@@ -130,8 +152,10 @@ def test_the_phrases_that_certify_calibrated_nothing(
     monkeypatch.setattr(
         cascade, "certificates_of", lambda judged: certified.append(judged.table) or dict.fromkeys(RECOGNISERS)
     )
-    cascade.train(traces, tmp_path, kind=Kind.LOGISTIC, seed=1)
-    phrases = [{sign.phrase for sign in tables[0].signs} for tables in (calibrated, certified)]
+    cascade.train(of_two_phrases(traces), tmp_path, kind=Kind.LOGISTIC, seed=1)
+    phrases = [
+        {phrase for sign in tables[0].signs for phrase in sign.phrase.split("+")} for tables in (calibrated, certified)
+    ]
     assert all(phrases)
     assert not phrases[0] & phrases[1]
     assert all(sign.part is TracePart.CALIBRATION for tables in (calibrated, certified) for sign in tables[0].signs)
@@ -141,7 +165,7 @@ def test_a_certificate_counts_one_look_of_each_sign(trained: tuple[Path, cascade
     judged = trained[1].judged
     sure = Judged(judged.table, np.where(judged.table.right, 0.99, 0.01), judged.helped, judged.harmed)
     found = cascade.certificates_of(sure)
-    first = judged.table.first_looks()
+    first = judged.table.where(judged.table.is_first())
     for number, pack in enumerate(RECOGNISERS):
         certificate = found[pack]
         assert certificate is not None

@@ -1,7 +1,8 @@
 """Whether the risk certificate keeps its promise: over repeated splits, and where its assumption is broken.
 
 The certificate assumes independent draws. Looks at one phrase are not, so a *drawn* sample takes one look of each
-phrase; the same with every look shows what becomes of the promise when the assumption is ignored.
+phrase; the same with every look shows what becomes of the promise when the assumption is ignored. Phrases that stand on
+one sign together count as one here (`simulations.traces.groups`).
 """
 
 from __future__ import annotations

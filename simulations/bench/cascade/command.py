@@ -26,7 +26,7 @@ from simulations.bench.cascade.certificate import SPLITS
 from simulations.bench.cascade.choosing import best, priced, sweep
 from simulations.bench.cascade.curves import GRID, RESAMPLES, Curve
 from simulations.bench.cascade.judging import Trust, by_language, by_language_and_light, by_light, trust
-from simulations.bench.cascade.looks import RECOGNISERS, Looks, looks_of
+from simulations.bench.cascade.looks import RECOGNISERS, looks_of
 from simulations.bench.cascade.page import page
 from simulations.bench.cascade.routing import SENTENCES, Routed, load_recorded, own_translators, route
 from simulations.bench.cascade.study import TARGET_SHARE, Group, Promise, measure_group, measure_promise
@@ -149,15 +149,10 @@ def measure(
         for name in RECOGNISERS:
             _say(f"certificate, {name}: {splits} splits")
             looks_apart = looks_of(apart, name, metamodel)
-            shipped = shipped_thresholds(looks_apart, metamodel)
-            promises.append(measure_promise(looks_apart, shipped, splits=splits, seed=seed))
+            certificate = metamodel.certificate_of(looks_apart.pack)
+            threshold = None if certificate is None else certificate.threshold
+            promises.append(measure_promise(looks_apart, threshold, splits=splits, seed=seed))
     return Results(groups, promises, trusts, routed)
-
-
-def shipped_thresholds(looks: Looks, metamodel: Metamodel) -> dict[str, float | None]:
-    """From which P(right) on readings of this recogniser are certified."""
-    certificate = metamodel.certificate_of(looks.pack)
-    return {"shipped": None if certificate is None else certificate.threshold}
 
 
 def as_markdown(results: Results) -> list[str]:

@@ -4,8 +4,8 @@ Signs are escalated in the order of a score, the highest first. Signs with equal
 the curve is a straight line through them: its expectation. A random order is thus the line from "none" to "all", and
 its area the trapezoid's.
 
-The bootstrap draws clusters (all looks at all signs of one phrase), not looks: those of a phrase are right and wrong
-together, and intervals that took them for independent would be too narrow.
+The bootstrap draws clusters (all looks at all signs that share a phrase, if only over others), not looks: those of a
+phrase are right and wrong together, and intervals that took them for independent would be too narrow.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from simulations.bench.cascade.curves import Flags
 from simulations.bench.cascade.looks import Looks
 from simulations.calibration_fit import auroc, bins_of, calibration_error
 from simulations.traces.records import SignTrace
+from simulations.training.cascade_data import picture_of
 
 EVERY: Final = "all"
 LIGHTS: Final = ("day", "shade", "dusk", "night")
@@ -239,14 +240,13 @@ def trust(looks: Mapping[str, Looks], key: Callable[[SignTrace], str], metamodel
 
 def _trusted(sign: SignTrace, names: Sequence[str], packs: Sequence[str], metamodel: Metamodel | None) -> int:
     """Which recogniser the metamodel trusts more by what is known before reading; the language is taken for known."""
-    seen = (sign.local[name].evidence for name in names)
-    lines = next((evidence.lines for evidence in seen if evidence is not None), ())
-    if metamodel is None or not lines:
+    evidence = next((seen for name in names if (seen := sign.local[name].evidence) is not None), None)
+    if metamodel is None or evidence is None:
         return 0
-    lowest = min(lines, key=lambda line: line.height_px or 0.0)
+    picture = picture_of(evidence)
     try:
         trusted = metamodel.trust(
-            sign.language, brightness=lowest.brightness, sharpness=lowest.sharpness, height_px=lowest.height_px
+            sign.language, brightness=picture.brightness, sharpness=picture.sharpness, height_px=picture.height_px
         )
     except WaywordError:
         return 0  # signals it refuses: the usual recogniser

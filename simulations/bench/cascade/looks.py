@@ -15,6 +15,7 @@ from phone.cascade.inputs import Conditions, Recogniser, Signals
 from simulations.bench.cascade.certificate import Pool
 from simulations.bench.cascade.curves import Flags, Floats, Outcomes, clusters_of
 from simulations.bench.cascade.signals import BENCH_CONDITIONS, Estimator, signals_of
+from simulations.traces.groups import groups_of
 from simulations.traces.records import SignTrace
 
 GAIN: Final = "metamodel gain"
@@ -45,11 +46,11 @@ class Looks:
 
     @property
     def outcomes(self) -> Outcomes:
-        """Whether each is right before and after asking; a cluster is a phrase."""
+        """Whether each is right before and after asking; a cluster is a group of signs that share phrases."""
         return Outcomes(
             self.local_right.astype(np.float64),
             np.array([sign.final_right(self.recogniser) for sign in self.signs], np.float64),
-            clusters_of([sign.phrase for sign in self.signs]),
+            clusters_of(groups_of(self.signs)),
         )
 
     @property
@@ -79,7 +80,7 @@ class Looks:
         return Pool(
             np.where(judged, self.chances, 0.0),
             self.local_right,
-            clusters_of([sign.phrase for sign in self.signs]),
+            clusters_of(groups_of(self.signs)),
         )
 
     @property

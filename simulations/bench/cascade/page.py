@@ -199,7 +199,7 @@ def splits(promise: Promise) -> str:
 def shifts(promise: Promise) -> str:
     """Error rates of what a certificate keeps where its assumption does not hold."""
     bars = [
-        *(_tried_bar(f"shipped, {name}", figures, 0) for name, (_, figures) in promise.shipped.items()),
+        *(_tried_bar(f"shipped, {name}", figures, 0) for name, figures in promise.shipped.items()),
         *(_tried_bar(name, figures, 1) for name, (_, figures) in promise.shifts.items()),
     ]
     high = max([3 * ALPHA, *(bar.interval[1] for bar in bars if bar.interval is not None)])

@@ -73,11 +73,6 @@ class Group:
     gains: Sequence[GainBin]
     stages: Mapping[str, Stages]
 
-    @property
-    def met(self) -> bool:
-        """Whether the cascade, as it ships, reaches the target."""
-        return meets_target(self.arms[CASCADE])
-
 
 @dataclass(frozen=True)
 class Promise:
@@ -87,14 +82,16 @@ class Promise:
         recogniser: which.
         drawn: over splits with one look of each phrase.
         every_look: over splits with every look.
-        shipped: by name of a part and of a certificate that ships: its threshold (None for none), and what it does.
+        threshold: from which P(right) on the certificate that ships keeps; None for none.
+        shipped: what it does, by part; of the parts that had no share in it.
         shifts: by name of the shift: the threshold found on one side (None for none), and what it does on the other.
     """
 
     recogniser: str
     drawn: SplitFigures
     every_look: SplitFigures
-    shipped: Mapping[str, tuple[float | None, TriedFigures]]
+    threshold: float | None
+    shipped: Mapping[str, TriedFigures]
     shifts: Mapping[str, tuple[float | None, TriedFigures]]
 
 
@@ -151,12 +148,12 @@ def measure_group(
     )
 
 
-def measure_promise(looks: Looks, shipped: Mapping[str, float | None], *, splits: int, seed: int) -> Promise:
-    """The certificate on the parts that took no part in training.
+def measure_promise(looks: Looks, threshold: float | None, *, splits: int, seed: int) -> Promise:
+    """The certificate on the parts that the metamodel was not fitted to.
 
     Args:
         looks: of the parts calibration, test and photo.
-        shipped: thresholds that ship, by name of the certificate; None for one that certifies nothing.
+        threshold: of the certificate that ships; None where it certifies nothing.
         splits: how many repeated splits.
         seed: of the splits.
     """
@@ -186,11 +183,11 @@ def measure_promise(looks: Looks, shipped: Mapping[str, float | None], *, splits
         looks.recogniser,
         over_splits(rendered, every_look=False, splits=splits, seed=seed),
         over_splits(rendered, every_look=True, splits=splits, seed=seed),
+        threshold,
         {
-            f"{part}, {name}": (threshold, tried(threshold, pool, seed=seed))
-            for part, pool in parts.items()
-            if len(pool)
-            for name, threshold in shipped.items()
+            part.value: tried(threshold, parts[part], seed=seed)
+            for part in (TracePart.TEST, TracePart.PHOTO)
+            if len(parts[part])
         },
         {
             name: (None if found is None else found.value, figures)
