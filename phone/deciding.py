@@ -231,6 +231,8 @@ class Decider:
 
     def _verdict(self, decision: Decision, memory: CascadeMemory, conditions: Conditions) -> Verdict:
         worth = decision.gain >= HEDGE_WORTH * decision.price
+        # Bytes over a network that nobody knows may cost money.
+        free = conditions.network is not NetworkKind.UNKNOWN and not conditions.metered
         hold = min(decision.hold_seconds, self._settings.hold_s) if decision.action is Action.HOLD else 0.0
         if decision.action is Action.HOLD and hold <= 0:
             # It was not worth waking the radio for, and the wearer does not want it to wait for company.
@@ -239,7 +241,7 @@ class Decider:
             decision,
             row=None,
             network=conditions.network,
-            hedge=decision.escalate and worth and not conditions.metered and not memory.saving,
+            hedge=decision.escalate and worth and free and not memory.saving,
             hold_seconds=hold,
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 from phone.cache import TranslationCache, cache_key
 from phone.cascade.inputs import Recogniser, Trouble
 from phone.cascade.privacy import PrivateKind
+from phone.meanings import cloud_meaning
 from phone.readings import NO_MEANING, LocalLine, LocalReading, Meaning, to_message
 from shared.messages.wayword.v1 import types_pb2
 from shared.models.sign_evidence import LineEvidence
@@ -151,22 +152,12 @@ class TraceReader:
         key = reading.cache_key
         if self._cache is None or key is None or cloud.text != reading.text or not cloud.translation:
             return
+        meaning = cloud_meaning(cloud)
+        if meaning is None:
+            return
         trace = self._book[number_in(reading.outgoing.lines[0].image)]
         self._translation_right[key] = trace.cloud.translation_right
-        self._cache.put(
-            key,
-            Meaning(
-                translation=cloud.translation,
-                engine=TranslationEngine(trace.cloud.engine),
-                reason=None,
-                source=cloud.direction.source or None,
-                language=cloud.confidence.language if cloud.confidence.HasField("language") else 1.0,
-                confidence=cloud.confidence.translation if cloud.confidence.HasField("translation") else 1.0,
-                pack_name=cloud.translation_pack.name,
-                pack_version=cloud.translation_pack.version,
-                from_cloud=True,
-            ),
-        )
+        self._cache.put(key, meaning)
 
     def _key(self, trace: SignTrace, local: LocalTrace, reading: LocalReading) -> str | None:
         if not reading.text or local.private is not None:
