@@ -3,14 +3,17 @@
 *Chances and prices share one unit*: signs right. A price of 0.03 says that asking must put at least 3 of 100 such signs
 right to be worth it.
 
-`base_price` is the one that is chosen by measurement: on the calibration part of the traces, with `wayword-sim bench
-cascade --choose`. Everything else is judgement: there is no measurement of what a second or a joule is worth to a
-wearer. `wayword-sim bench decisions` shows what follows from it.
+The base prices are chosen by measurement: on the calibration part of the traces, with `wayword-sim bench cascade
+--choose`, so that at most a fifth of the signs are escalated with either recogniser. Everything else is judgement:
+there is no measurement of what a second or a joule is worth to a wearer. `wayword-sim bench decisions` shows what
+follows from it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from phone.cascade.inputs import Recogniser
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +28,15 @@ class Policy:
         help_small_text: the same for letters too small to read; nobody reads those.
         help_translation: chance that the cloud translates a text that the phone translated wrongly or not at all.
         help_language: the same where the language is not clear: the cloud has no more to go by than the phone.
-        base_price: what asking at all must be worth, with all else free: a picture of the street leaves the phone, a
-            label that the wearer is reading may change, and the cloud's work is not free either. The one knob by which
-            the share of signs escalated is set.
-        uncertified_factor: of `base_price` for a reading that the risk certificate does not cover: nothing vouches for
-            it, so less of a gain is enough.
+        base_price_small: what asking about a reading of the small recogniser must be worth, with all else free: a
+            picture of the street leaves the phone, a label that the wearer is reading may change, and the cloud's work
+            is not free either. The one knob by which the share of signs escalated is set.
+        base_price_tiny: the same for the tiny recogniser, of whose readings the cloud would improve many more: at the
+            other's price most of its signs would leave the phone.
+        uncertified_factor: of the base price for a reading that the risk certificate does not cover: nothing vouches
+            for it, so less of a gain is enough.
         certified_factor: the same for one that it covers: kept unless the gain is clear.
-        slow_factor: of `base_price` while link and cloud are slow: the wearer has mostly read the phone's answer, and
+        slow_factor: of the base price while link and cloud are slow: the wearer has mostly read the phone's answer, and
             moved on, by the time the cloud's comes.
         price_per_second: of waiting for an answer that then replaces the one on show.
         price_per_budget: of spending all of what may still leave today, where bytes cost money; a call pays for its
@@ -60,7 +65,8 @@ class Policy:
     help_small_text: float = 0.02
     help_translation: float = 0.2
     help_language: float = 0.02
-    base_price: float = 0.03
+    base_price_small: float = 0.015
+    base_price_tiny: float = 0.22
     uncertified_factor: float = 0.5
     certified_factor: float = 2.0
     slow_factor: float = 2.0
@@ -80,6 +86,10 @@ class Policy:
     unknown_late_factor: float = 2.0
     longest_hold_seconds: float = 8.0
     least_hold_seconds: float = 0.5
+
+    def base_price(self, recogniser: Recogniser) -> float:
+        """What asking about a reading of this recogniser must be worth."""
+        return self.base_price_tiny if recogniser is Recogniser.TINY else self.base_price_small
 
     def __post_init__(self) -> None:
         # A better reading must never make escalation more attractive: the hand-set chances are monotone only so.

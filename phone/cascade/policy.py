@@ -90,7 +90,8 @@ class Cascade:
         chance = chance_in_time(conditions, policy)
         at_best = signals.value * expected_gain(signals, policy)
         gain = chance * at_best
-        hurdle = policy.base_price * (policy.slow_factor if memory.slow else 1.0)
+        base = policy.base_price(signals.recogniser)
+        hurdle = base * (policy.slow_factor if memory.slow else 1.0)
         asking = hurdle * self._factor(signals, certified=certified)
         price = price_of_asking(signals, conditions, policy, asking=asking, saving=memory.saving)
         if gain > price.alone:
@@ -105,7 +106,7 @@ class Cascade:
             return Decision(Action.HOLD, Rule.UNSURE, reason, gain, price.alone, certified, hold, price.shared)
         if at_best > price.alone:
             rule, reason = Rule.LATE, explain.late(signals, chance, gain, price)
-        elif at_best > policy.base_price * self._factor(signals, certified=certified):
+        elif at_best > base * self._factor(signals, certified=certified):
             # With all else free it would be asked: not the reading decides, but the price.
             rule, reason = Rule.DEAR, explain.dear(signals, conditions, gain, price, slow=memory.slow)
         elif (right := chance_right(signals)) >= 0.5:

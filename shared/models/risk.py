@@ -5,8 +5,8 @@ draw of the calibration sample, at most the share alpha of such readings is wron
 as the sample was. It is no promise about any one reading, nor about any one group of them (a language, the dark).
 
 *Assumption.* The sample and what comes later are exchangeable: independent draws of the same mix of signs, light and
-languages. Several looks at one sign are not independent; take one of each. Under another mix the promise is void.
-Nothing is assumed of p: a bad one gives a high threshold, or none.
+languages. Several looks at one sign are not independent, nor are signs that say the same; take one look for each text.
+Under another mix the promise is void. Nothing is assumed of p: a bad one gives a high threshold, or none.
 
 *Method.* Selective risk control: thresholds are a grid fixed in advance, from strict to lax. For each, "more than alpha
 of the readings it keeps are wrong" is tested with the exact binomial tail, which is the Clopper-Pearson bound read the

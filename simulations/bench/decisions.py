@@ -98,7 +98,7 @@ SIGNS: Final[Mapping[str, Signals]] = {
         recognition=0.0,
         translation=0.0,
         trouble=Trouble.TOO_SMALL,
-        estimate=Estimate(right=0.01, helped=0.012, harmed=0.0),
+        estimate=Estimate(right=0.01, helped=0.003, harmed=0.0),
     ),
 }
 """Examples; the estimates are of the size that the metamodel gives such signs."""

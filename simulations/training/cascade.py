@@ -2,9 +2,9 @@
 
 Part train fits. What kind of model is chosen by cross-validation within train, no phrase in two folds: logistic
 regression or boosted trees (scikit-learn, extra `train`), for all recognisers together or for each its own. The phrases
-of part calibration are dealt by a hash, those that stand on one sign together: a third calibrates the probabilities
+of part calibration are dealt by a hash, those that stand on one sign together: a quarter calibrates the probabilities
 (Platt 1999, for each recogniser), the others certify from which P(right) on at most 5 % of the readings are wrong
-(`shared/models/risk.py`), one look of each sign. They may not be the same: a threshold certified on what the
+(`shared/models/risk.py`), one look of each phrase. They may not be the same: a threshold certified on what the
 probabilities were fitted to would promise too much. Parts test and photo only report. The same traces and seed give the
 same bytes.
 """
@@ -61,7 +61,7 @@ PARITY: Final = 1e-5
 TIMED_CALLS: Final = 1000
 ASSUMPTION: Final = (
     "Holds for signs drawn as those of the calibration part were: rendered signs in its mix of languages, light, fonts "
-    "and distances, one look each, independent of each other. Another mix voids it. Method: selective risk control by "
+    "and distances, each with another text than all others. Another mix voids it. Method: selective risk control by "
     "fixed-sequence testing with exact binomial tails (Clopper-Pearson), on the phrases that did not calibrate."
 )
 
@@ -201,11 +201,11 @@ def parity(heads: Heads, session: OnnxSession, table: Table) -> float:
 
 
 def certificates_of(judged: Judged) -> dict[str, RiskCertificate | None]:
-    """From which P(right) on a reading is certified, by recogniser; one look of each sign.
+    """From which P(right) on a reading is certified, by recogniser; one look for each phrase.
 
     Each certificate stands for itself: delta is the chance that it fails, not that one of them does.
     """
-    first = judged.where(judged.table.is_first())
+    first = judged.where(judged.table.is_independent())
     found: dict[str, RiskCertificate | None] = {}
     for number, pack in enumerate(RECOGNISERS):
         own = first.of_recogniser(number)

@@ -72,18 +72,18 @@ class Table:
         """The rows of some parts."""
         return self.where(np.array([sign.part in parts for sign in self.signs], np.bool_))
 
-    def is_first(self) -> Bools:
-        """Which rows are a recogniser's first of a sign, shape (n,): looks at one sign are not independent."""
-        first: dict[tuple[int, int], int] = {}
-        for sign, number in zip(self.signs, self.recogniser.tolist(), strict=True):
-            key = sign.sign, number
-            first[key] = min(sign.look, first.get(key, sign.look))
+    def is_independent(self) -> Bools:
+        """Which rows are one reading of each recogniser for each group, shape (n,): the first look at its first sign.
+
+        What says the same is right and wrong together, on however many signs it stands and however often they are
+        looked at: a phrase that the phrasebook has wrong would count as often as it was drawn.
+        """
+        first: dict[tuple[str, int], tuple[int, int]] = {}
+        keys = list(zip(groups_of(self.signs), self.recogniser.tolist(), strict=True))
+        for sign, key in zip(self.signs, keys, strict=True):
+            first[key] = min((sign.sign, sign.look), first.get(key, (sign.sign, sign.look)))
         return np.array(
-            [
-                sign.look == first[sign.sign, number]
-                for sign, number in zip(self.signs, self.recogniser.tolist(), strict=True)
-            ],
-            np.bool_,
+            [(sign.sign, sign.look) == first[key] for sign, key in zip(self.signs, keys, strict=True)], np.bool_
         )
 
     def folds(self) -> Ints:
@@ -100,9 +100,9 @@ def certifies(group: str) -> bool:
 
     A threshold certified on the samples that the probabilities were calibrated on would promise too much: it would rest
     on probabilities that know the answers. Two numbers for each recogniser need few samples, a certificate many: a
-    third calibrates.
+    quarter calibrates.
     """
-    return _dealt(f"share {group}", 3) > 0
+    return _dealt(f"share {group}", 4) > 0
 
 
 def table_of(signs: Sequence[SignTrace]) -> Table:

@@ -153,7 +153,7 @@ def _certificates(document: CascadeDocument) -> str:
                 f"P(right) >= {certificate.threshold:g}",
                 f"{certificate.alpha:g}",
                 f"{certificate.delta:g}",
-                f"{certificate.errors} of {certificate.kept} wrong, of {certificate.total} signs",
+                f"{certificate.errors} of {certificate.kept} wrong, of {certificate.total} texts",
                 *(_turned_out(certified[part].get(pack)) for part in _PARTS),
             )
         )
@@ -164,7 +164,7 @@ def _certificates(document: CascadeDocument) -> str:
 def _turned_out(found: Mapping[str, int] | None) -> str:
     if found is None:
         return "-"
-    return f"{found['wrong']} of {found['certified']} wrong, of {found['signs']} signs"
+    return f"{found['wrong']} of {found['certified']} wrong, of {found['signs']} texts"
 
 
 def _light(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -142,8 +142,8 @@ def gain_report(judged: Judged) -> dict[str, Any]:
 
 
 def certificate_report(judged: Judged, certificates: Mapping[str, RiskCertificate | None]) -> dict[str, Any]:
-    """What the certified readings of a part turn out to be, one look of each sign."""
-    first = judged.where(judged.table.is_first())
+    """What the certified readings of a part turn out to be, one look for each phrase."""
+    first = judged.where(judged.table.is_independent())
     found = {}
     for number, pack in enumerate(RECOGNISERS):
         certificate = certificates.get(pack)

@@ -14,7 +14,8 @@ from phone.cascade.privacy import CloudUse, PrivateKind
 from shared.models.estimate import Estimate
 from shared.models.risk import RiskCertificate
 
-POLICY: Final = Policy()
+POLICY: Final = Policy(base_price_small=0.03, base_price_tiny=0.03)
+"""With base prices that do not change when they are chosen anew."""
 FRESH: Final = CascadeMemory()
 CERTIFICATE: Final = RiskCertificate(threshold=0.9, alpha=0.05, delta=0.05, kept=900, errors=25, total=1_500)
 

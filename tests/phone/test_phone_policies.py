@@ -29,7 +29,7 @@ def test_every_policy_is_found_by_the_name_it_has() -> None:
 
 
 def test_the_cascade_gets_its_certificates_and_its_constants() -> None:
-    constants = Policy(base_price=0.2)
+    constants = Policy(base_price_small=0.2)
     assert policy_named("cascade", certificates=certified(CERTIFICATE), constants=constants) == Cascade(
         constants, certified(CERTIFICATE)
     )

@@ -19,6 +19,7 @@ from shared.models.metamodel import Metamodel
 from shared.models.sign_features import FEATURES, RECOGNISERS, RISING
 from simulations.calibration_fit import auroc
 from simulations.cli import build_parser
+from simulations.traces.groups import groups_of
 from simulations.traces.records import SignTrace, TracePart, write_traces
 from simulations.training import cascade, cascade_fit
 from simulations.training.cascade_data import Table, certifies, table_of
@@ -102,9 +103,14 @@ def test_no_phrase_is_in_two_folds(traces: list[SignTrace]) -> None:
 def test_looks_without_a_line_are_left_out_of_the_table(traces: list[SignTrace], table: Table) -> None:
     expected = sum(local.evidence is not None for sign in traces for local in sign.local.values())
     assert len(table) == expected < 2 * len(traces)
-    first = table.where(table.is_first())
-    assert len({(sign.sign, number) for sign, number in zip(first.signs, first.recogniser, strict=True)}) == len(first)
-    assert {sign.sign for sign in first.signs} == {sign.sign for sign in table.signs}
+
+
+def test_independent_readings_are_one_for_each_group_and_recogniser(table: Table) -> None:
+    chosen = table.is_independent()
+    keys = list(zip(groups_of(table.signs), table.recogniser.tolist(), strict=True))
+    kept = [key for key, taken in zip(keys, chosen, strict=True) if taken]
+    assert len(kept) == len(set(kept))
+    assert set(kept) == set(keys)
 
 
 def test_the_same_traces_and_seed_give_the_same_bytes(
@@ -161,11 +167,11 @@ def test_the_phrases_that_certify_calibrated_nothing(
     assert all(sign.part is TracePart.CALIBRATION for tables in (calibrated, certified) for sign in tables[0].signs)
 
 
-def test_a_certificate_counts_one_look_of_each_sign(trained: tuple[Path, cascade.Trained]) -> None:
+def test_a_certificate_counts_one_look_for_each_phrase(trained: tuple[Path, cascade.Trained]) -> None:
     judged = trained[1].judged
     sure = Judged(judged.table, np.where(judged.table.right, 0.99, 0.01), judged.helped, judged.harmed)
     found = cascade.certificates_of(sure)
-    first = judged.table.where(judged.table.is_first())
+    first = judged.table.where(judged.table.is_independent())
     for number, pack in enumerate(RECOGNISERS):
         certificate = found[pack]
         assert certificate is not None

@@ -45,8 +45,9 @@ class Setting:
 
 
 def priced(price: float, certificates: Certificates) -> CascadePolicy:
-    """The production policy with another base price."""
-    return policy_named("cascade", certificates=certificates, constants=replace(Policy(), base_price=price))
+    """The production policy with another base price, the same for every recogniser."""
+    constants = replace(Policy(), base_price_small=price, base_price_tiny=price)
+    return policy_named("cascade", certificates=certificates, constants=constants)
 
 
 def sweep(
