@@ -302,7 +302,9 @@ def test_the_target_needs_both_few_escalations_and_the_quality(group: study.Grou
 @pytest.fixture(scope="module")
 def promise() -> study.Promise:
     apart = of_part(TRACES, TracePart.CALIBRATION, TracePart.TEST, TracePart.PHOTO)
-    return study.measure_promise(looks_of(apart, "small", Confidences()), 0.9, splits=5, seed=0)
+    return study.measure_promise(
+        looks_of(apart, "small", Confidences()), 0.9, alpha=certificate.ALPHA, splits=5, seed=0
+    )
 
 
 def test_every_shift_is_tried_on_readings_that_did_not_calibrate(promise: study.Promise) -> None:

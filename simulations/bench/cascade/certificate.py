@@ -101,12 +101,15 @@ def one_of_each(phrases: Integers, rng: np.random.Generator) -> Integers:
     return shuffled[np.unique(phrases[shuffled], return_index=True)[1]].astype(np.int64)
 
 
-def over_splits(pool: Pool, *, every_look: bool, splits: int = SPLITS, seed: int = 0) -> SplitFigures:
+def over_splits(
+    pool: Pool, *, every_look: bool, alpha: float = ALPHA, splits: int = SPLITS, seed: int = 0
+) -> SplitFigures:
     """Certify on half of the phrases and count errors on the other half, again and again.
 
     Args:
         pool: of all readings.
         every_look: whether all looks at a phrase take part, against the certificate's assumption.
+        alpha: largest share of the kept readings that may be wrong.
         splits: how often.
         seed: of the splits.
     """
@@ -119,15 +122,15 @@ def over_splits(pool: Pool, *, every_look: bool, splits: int = SPLITS, seed: int
         halves[rng.permutation(count)[: count // 2]] = True
         drawn = pool if every_look else pool.take(one_of_each(pool.phrases, rng))
         first = halves[drawn.phrases]
-        threshold = _certify(drawn.take(first))
+        threshold = _certify(drawn.take(first), alpha)
         n, errors = _count(drawn.take(~first), threshold)
         none += threshold is None
         kept.append(n / max(int((~first).sum()), 1))
         if n:
             rates.append(errors / n)
-            above += errors > ALPHA * n
-            rejected += errors > 0 and 1 - binomial_tail(errors - 1, n, ALPHA) < _REJECT
-        broken += _breaks_the_promise(pool, rng, every_look)
+            above += errors > alpha * n
+            rejected += errors > 0 and 1 - binomial_tail(errors - 1, n, alpha) < _REJECT
+        broken += _breaks_the_promise(pool, rng, alpha, every_look=every_look)
     return SplitFigures(
         splits, none / splits, tuple(rates), tuple(kept), above / splits, rejected / splits, broken / splits
     )
@@ -152,11 +155,13 @@ def tried(threshold: float | None, pool: Pool, *, seed: int = 0) -> TriedFigures
     )
 
 
-def shifted(calibrate: Pool, evaluate: Pool, *, seed: int = 0) -> tuple[Threshold | None, TriedFigures]:
+def shifted(
+    calibrate: Pool, evaluate: Pool, *, alpha: float = ALPHA, seed: int = 0
+) -> tuple[Threshold | None, TriedFigures]:
     """Certify on one kind of readings, try it on another."""
     threshold = None
     if len(calibrate):
-        threshold = _certify(calibrate.take(one_of_each(calibrate.phrases, np.random.default_rng(seed))))
+        threshold = _certify(calibrate.take(one_of_each(calibrate.phrases, np.random.default_rng(seed))), alpha)
     return threshold, tried(None if threshold is None else threshold.value, evaluate, seed=seed)
 
 
@@ -166,8 +171,8 @@ def two_sided(errors: int, n: int) -> tuple[float, float]:
     return 1 - clopper_pearson_upper(n - errors, n, tail), clopper_pearson_upper(errors, n, tail)
 
 
-def _certify(pool: Pool) -> Threshold | None:
-    return certify(pool.p, pool.right, alpha=ALPHA, delta=DELTA) if len(pool) else None
+def _certify(pool: Pool, alpha: float) -> Threshold | None:
+    return certify(pool.p, pool.right, alpha=alpha, delta=DELTA) if len(pool) else None
 
 
 def _count(pool: Pool, threshold: Threshold | None) -> tuple[int, int]:
@@ -178,7 +183,7 @@ def _count(pool: Pool, threshold: Threshold | None) -> tuple[int, int]:
     return int(keeps.sum()), int((keeps & ~pool.right).sum())
 
 
-def _breaks_the_promise(pool: Pool, rng: np.random.Generator, every_look: bool) -> bool:
+def _breaks_the_promise(pool: Pool, rng: np.random.Generator, alpha: float, *, every_look: bool) -> bool:
     """Draw phrases with replacement, certify on them, and look at the error rate among all phrases."""
     count = int(pool.phrases.max()) + 1
     looks = np.bincount(pool.phrases, minlength=count)
@@ -191,8 +196,8 @@ def _breaks_the_promise(pool: Pool, rng: np.random.Generator, every_look: bool) 
     else:
         index = order[starts[chosen] + rng.integers(looks[chosen])]
         weights = 1 / looks[pool.phrases]
-    threshold = _certify(pool.take(index))
+    threshold = _certify(pool.take(index), alpha)
     if threshold is None:
         return False
     keeps = weights * (pool.p >= threshold.value)
-    return float(keeps @ ~pool.right) > ALPHA * float(keeps.sum())
+    return float(keeps @ ~pool.right) > alpha * float(keeps.sum())

@@ -22,7 +22,7 @@ from shared.errors import StorageError, UsageError
 from shared.models.metamodel import Metamodel
 from shared.models.packs import PackStore, default_store_root
 from simulations.bench.cascade import tables
-from simulations.bench.cascade.certificate import SPLITS
+from simulations.bench.cascade.certificate import ALPHA, SPLITS
 from simulations.bench.cascade.choosing import best, priced, sweep
 from simulations.bench.cascade.curves import GRID, RESAMPLES, Curve
 from simulations.bench.cascade.judging import Trust, by_language, by_language_and_light, by_light, trust
@@ -37,6 +37,8 @@ POLICY: Final = "cascade"
 OTHERS: Final = ("confidence",)
 """Policies shown beside the production one."""
 _GROUPINGS: Final = {"language": by_language, "light": by_light, "language, light": by_language_and_light}
+ALPHAS: Final = (ALPHA, 0.1)
+"""The product's, and one that certifies more often, so that there is something to see."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--resamples", type=int, default=RESAMPLES, metavar="N", help="default: %(default)s")
     parser.add_argument("--splits", type=int, default=SPLITS, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--alpha",
+        type=float,
+        action="append",
+        metavar="X",
+        help=f"error rate that a certificate allows; may be repeated (default: {' and '.join(map(str, ALPHAS))})",
+    )
     parser.add_argument("--seed", type=int, default=SEED, help="of bootstrap and splits (default: %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write a page with charts")
@@ -83,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("resamples", "splits", "sentences"):
         if getattr(arguments, name) < 2:
             raise UsageError(f"--{name} must be at least 2")
+    if not all(0 < alpha < 1 for alpha in arguments.alpha or ALPHAS):
+        raise UsageError("--alpha must be between 0 and 1")
     signs, notes = read_all([*arguments.traces, *arguments.photos])
     if not signs and (arguments.choose or arguments.routing is None):
         raise UsageError("there is nothing to measure", hint="give --traces, --photos or --routing")
@@ -147,11 +158,12 @@ def measure(
     apart = of_part(signs, TracePart.CALIBRATION, TracePart.TEST, TracePart.PHOTO)
     if of_part(apart, TracePart.CALIBRATION, TracePart.TEST):
         for name in RECOGNISERS:
-            _say(f"certificate, {name}: {splits} splits")
             looks_apart = looks_of(apart, name, metamodel)
             certificate = metamodel.certificate_of(looks_apart.pack)
             threshold = None if certificate is None else certificate.threshold
-            promises.append(measure_promise(looks_apart, threshold, splits=splits, seed=seed))
+            for alpha in arguments.alpha or ALPHAS:
+                _say(f"certificate, {name}, {alpha:.0%}: {splits} splits")
+                promises.append(measure_promise(looks_apart, threshold, alpha=alpha, splits=splits, seed=seed))
     return Results(groups, promises, trusts, routed)
 
 

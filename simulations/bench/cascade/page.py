@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
-from simulations.bench.cascade.certificate import ALPHA, TriedFigures, two_sided
+from simulations.bench.cascade.certificate import TriedFigures, two_sided
 from simulations.bench.cascade.curves import GRID, ORACLE, Interval, RankingFigures
 from simulations.bench.cascade.looks import DOUBT, GAIN, PLAIN
 from simulations.bench.cascade.routing import Routed
@@ -60,7 +60,7 @@ def page(
         parts.append(f"<h2>{escape(title(group))}</h2><section>{curves(group)}{arms(group)}")
         parts.append(f"{reliability(group)}{gains(group)}</section>")
     for promise in promises:
-        parts.append(f"<h2>Certificate, {escape(promise.recogniser)} recogniser</h2>")
+        parts.append(f"<h2>Certificate, {escape(promise.recogniser)} recogniser, alpha {promise.alpha:.0%}</h2>")
         parts.append(f"<section>{splits(promise)}{shifts(promise)}</section>")
     if routed:
         parts.append(f"<h2>Routing recorded translations</h2><section>{routing_gain(routed)}")
@@ -187,12 +187,12 @@ def splits(promise: Promise) -> str:
     """Error rates of what the certificate keeps, over splits."""
     if not promise.drawn.rates:
         return f"<p>In none of {promise.drawn.splits} splits a threshold passes: nothing is kept.</p>"
-    high = max(3 * ALPHA, *promise.drawn.rates)
+    high = max(3 * promise.alpha, *promise.drawn.rates)
     return histogram(
         f"Wrong among the kept, over {promise.drawn.splits} splits (one look a phrase)",
         Axis("error rate on the other half", 0.0, high, percent=True),
         promise.drawn.rates,
-        rules=[Rule(ALPHA, "alpha", upright=True)],
+        rules=[Rule(promise.alpha, "alpha", upright=True)],
     )
 
 
@@ -202,12 +202,12 @@ def shifts(promise: Promise) -> str:
         *(_tried_bar(f"shipped, {name}", figures, 0) for name, figures in promise.shipped.items()),
         *(_tried_bar(name, figures, 1) for name, (_, figures) in promise.shifts.items()),
     ]
-    high = max([3 * ALPHA, *(bar.interval[1] for bar in bars if bar.interval is not None)])
+    high = max([3 * promise.alpha, *(bar.interval[1] for bar in bars if bar.interval is not None)])
     return bar_chart(
         "Wrong among the kept: as shipped, and under shift",
         Axis("error rate of what is kept", 0.0, min(high, 1.0), percent=True),
         bars,
-        rules=[Rule(ALPHA, "alpha", upright=True)],
+        rules=[Rule(promise.alpha, "alpha", upright=True)],
         width=640,
     )
 

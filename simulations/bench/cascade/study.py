@@ -10,6 +10,7 @@ import numpy as np
 
 from phone.cascade.decision import CascadePolicy
 from simulations.bench.cascade.certificate import (
+    ALPHA,
     Pool,
     SplitFigures,
     TriedFigures,
@@ -80,6 +81,7 @@ class Promise:
 
     Attributes:
         recogniser: which.
+        alpha: largest share of the kept readings that may be wrong.
         drawn: over splits with one look of each phrase.
         every_look: over splits with every look.
         threshold: from which P(right) on the certificate that ships keeps; None for none.
@@ -88,6 +90,7 @@ class Promise:
     """
 
     recogniser: str
+    alpha: float
     drawn: SplitFigures
     every_look: SplitFigures
     threshold: float | None
@@ -148,12 +151,13 @@ def measure_group(
     )
 
 
-def measure_promise(looks: Looks, threshold: float | None, *, splits: int, seed: int) -> Promise:
+def measure_promise(looks: Looks, threshold: float | None, *, alpha: float, splits: int, seed: int) -> Promise:
     """The certificate on the parts that the metamodel was not fitted to.
 
     Args:
         looks: of the parts calibration, test and photo.
-        threshold: of the certificate that ships; None where it certifies nothing.
+        threshold: of the certificate that ships, which is for `ALPHA`; None where it certifies nothing.
+        alpha: largest share of the kept readings that may be wrong.
         splits: how many repeated splits.
         seed: of the splits.
     """
@@ -164,7 +168,9 @@ def measure_promise(looks: Looks, threshold: float | None, *, splits: int, seed:
     rendered = having(_rendered)
     parts = {part: having(_of(part)) for part in (TracePart.CALIBRATION, TracePart.TEST, TracePart.PHOTO)}
     shifts = {
-        "none: calibration part → test part": shifted(parts[TracePart.CALIBRATION], parts[TracePart.TEST], seed=seed)
+        "none: calibration part → test part": shifted(
+            parts[TracePart.CALIBRATION], parts[TracePart.TEST], alpha=alpha, seed=seed
+        )
     }
     languages = {
         language: pool
@@ -173,21 +179,22 @@ def measure_promise(looks: Looks, threshold: float | None, *, splits: int, seed:
     }
     for language, pool in languages.items():
         rest = having(lambda sign, code=language: _rendered(sign) and sign.language != code)  # type: ignore[misc]
-        shifts[f"language: all but {language} → {language}"] = shifted(rest, pool, seed=seed)
+        shifts[f"language: all but {language} → {language}"] = shifted(rest, pool, alpha=alpha, seed=seed)
     day = having(lambda sign: _rendered(sign) and sign.view.light in DAY)
     dark = having(lambda sign: _rendered(sign) and sign.view.light in DARK)
-    shifts["light: day and shade → dusk and night"] = shifted(day, dark, seed=seed)
+    shifts["light: day and shade → dusk and night"] = shifted(day, dark, alpha=alpha, seed=seed)
     if len(parts[TracePart.PHOTO]):
-        shifts["rendered signs → photographs"] = shifted(rendered, parts[TracePart.PHOTO], seed=seed)
+        shifts["rendered signs → photographs"] = shifted(rendered, parts[TracePart.PHOTO], alpha=alpha, seed=seed)
     return Promise(
         looks.recogniser,
-        over_splits(rendered, every_look=False, splits=splits, seed=seed),
-        over_splits(rendered, every_look=True, splits=splits, seed=seed),
+        alpha,
+        over_splits(rendered, every_look=False, alpha=alpha, splits=splits, seed=seed),
+        over_splits(rendered, every_look=True, alpha=alpha, splits=splits, seed=seed),
         threshold,
         {
             part.value: tried(threshold, parts[part], seed=seed)
             for part in (TracePart.TEST, TracePart.PHOTO)
-            if len(parts[part])
+            if len(parts[part]) and alpha == ALPHA
         },
         {
             name: (None if found is None else found.value, figures)

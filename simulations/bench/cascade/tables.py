@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from simulations.bench.cascade.certificate import ALPHA, DELTA, SplitFigures, TriedFigures
+from simulations.bench.cascade.certificate import DELTA, SplitFigures, TriedFigures
 from simulations.bench.cascade.choosing import Setting, best
 from simulations.bench.cascade.curves import CONFIDENCE, ORACLE, Interval, RankingFigures
 from simulations.bench.cascade.judging import Judged, Trust
@@ -22,7 +22,7 @@ METHOD: Final = (
     'always" drops that rule.'
 )
 PROMISE: Final = (
-    f"The certificate promises that with probability {1 - DELTA:.0%} at most {ALPHA:.0%} of the readings it keeps are "
+    f"The certificate promises that with probability {1 - DELTA:.0%} at most the share alpha of the readings it keeps is "
     "wrong. Splits are by phrase, of the parts calibration and test together: certified on one half, counted on the "
     "other. The other half is a sample too, so its error rate passes alpha by chance more often than the promise is "
     'broken; "promise broken" draws samples anew from all phrases, whose error rate is known exactly, and is the '
@@ -105,17 +105,23 @@ def promise_tables(promises: Sequence[Promise]) -> list[str]:
     for promise in promises:
         rows += [
             "",
-            f"### {promise.recogniser} recogniser",
+            f"### {promise.recogniser} recogniser, alpha {promise.alpha:.0%}",
             "",
-            f"| {promise.drawn.splits} splits | promise broken | rate above {ALPHA:.0%} | exact test says above "
+            f"| {promise.drawn.splits} splits | promise broken | rate above {promise.alpha:.0%} | exact test says above "
             "| error rate, mean and 95th percentile | kept, mean | no threshold |",
             "|---|---|---|---|---|---|---|",
             _split_row("one look a phrase", promise.drawn),
             _split_row("every look, against the assumption", promise.every_look),
             "",
-            *_tried_head("part, certificate as shipped"),
-            *(_tried_row(name, promise.threshold, figures) for name, figures in promise.shipped.items()),
-            "",
+            *(
+                [
+                    *_tried_head("part, certificate as shipped"),
+                    *(_tried_row(name, promise.threshold, figures) for name, figures in promise.shipped.items()),
+                    "",
+                ]
+                if promise.shipped
+                else ()
+            ),
             *_tried_head("certified → tried"),
             *(_tried_row(name, value, figures) for name, (value, figures) in promise.shifts.items()),
         ]
