@@ -22,8 +22,8 @@ METHOD: Final = (
     'always" drops that rule.'
 )
 PROMISE: Final = (
-    f"The certificate promises that with probability {1 - DELTA:.0%} at most the share alpha of the readings it keeps is "
-    "wrong. Splits are by phrase, of the parts calibration and test together: certified on one half, counted on the "
+    f"The certificate promises that with probability {1 - DELTA:.0%} at most the share alpha of what it keeps is wrong. "
+    "Splits are by phrase, of the parts calibration and test together: certified on one half, counted on the "
     "other. The other half is a sample too, so its error rate passes alpha by chance more often than the promise is "
     'broken; "promise broken" draws samples anew from all phrases, whose error rate is known exactly, and is the '
     "figure that must not exceed delta. Where no threshold passes nothing is kept: the promise is kept then, and says "
@@ -107,8 +107,8 @@ def promise_tables(promises: Sequence[Promise]) -> list[str]:
             "",
             f"### {promise.recogniser} recogniser, alpha {promise.alpha:.0%}",
             "",
-            f"| {promise.drawn.splits} splits | promise broken | rate above {promise.alpha:.0%} | exact test says above "
-            "| error rate, mean and 95th percentile | kept, mean | no threshold |",
+            f"| {promise.drawn.splits} splits | promise broken | rate above {promise.alpha:.0%} "
+            "| exact test says above | error rate, mean and 95th percentile | kept, mean | no threshold |",
             "|---|---|---|---|---|---|---|",
             _split_row("one look a phrase", promise.drawn),
             _split_row("every look, against the assumption", promise.every_look),
