@@ -22,7 +22,7 @@ METHOD: Final = (
     'always" drops that rule.'
 )
 PROMISE: Final = (
-    f"The certificate promises that with probability {1 - DELTA:.0%} at most the share alpha of what it keeps is wrong. "
+    f"The certificate promises: with probability {1 - DELTA:.0%} at most the share alpha of what it keeps is wrong. "
     "Splits are by phrase, of the parts calibration and test together: certified on one half, counted on the "
     "other. The other half is a sample too, so its error rate passes alpha by chance more often than the promise is "
     'broken; "promise broken" draws samples anew from all phrases, whose error rate is known exactly, and is the '
