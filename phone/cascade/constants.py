@@ -33,6 +33,8 @@ class Policy:
             is not free either. The one knob by which the share of signs escalated is set.
         base_price_tiny: the same for the tiny recogniser, of whose readings the cloud would improve many more: at the
             other's price most of its signs would leave the phone.
+        base_price_unjudged: the same for a reading without an estimate of the metamodel, whatever read it: the hand-set
+            chances are coarser, and were set with this price.
         uncertified_factor: of the base price for a reading that the risk certificate does not cover: nothing vouches
             for it, so less of a gain is enough.
         certified_factor: the same for one that it covers: kept unless the gain is clear.
@@ -67,6 +69,7 @@ class Policy:
     help_language: float = 0.02
     base_price_small: float = 0.015
     base_price_tiny: float = 0.22
+    base_price_unjudged: float = 0.03
     uncertified_factor: float = 0.5
     certified_factor: float = 2.0
     slow_factor: float = 2.0
@@ -87,8 +90,15 @@ class Policy:
     longest_hold_seconds: float = 8.0
     least_hold_seconds: float = 0.5
 
-    def base_price(self, recogniser: Recogniser) -> float:
-        """What asking about a reading of this recogniser must be worth."""
+    def base_price(self, recogniser: Recogniser, *, judged: bool) -> float:
+        """What asking about a reading of this recogniser must be worth.
+
+        Args:
+            recogniser: that read it.
+            judged: whether the metamodel estimated its chances.
+        """
+        if not judged:
+            return self.base_price_unjudged
         return self.base_price_tiny if recogniser is Recogniser.TINY else self.base_price_small
 
     def __post_init__(self) -> None:

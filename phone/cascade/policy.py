@@ -90,7 +90,7 @@ class Cascade:
         chance = chance_in_time(conditions, policy)
         at_best = signals.value * expected_gain(signals, policy)
         gain = chance * at_best
-        base = policy.base_price(signals.recogniser)
+        base = policy.base_price(signals.recogniser, judged=signals.estimate is not None)
         hurdle = base * (policy.slow_factor if memory.slow else 1.0)
         asking = hurdle * self._factor(signals, certified=certified)
         price = price_of_asking(signals, conditions, policy, asking=asking, saving=memory.saving)
