@@ -26,13 +26,32 @@ REALTIME: Final = (
     "tests/cloud/test_cloud_service.py",
 )
 """Tests of processes and radios, which wait for real time to pass: two of them at once would disturb each other."""
+PURE: Final = tuple(
+    f"tests/simulations/test_{name}.py"
+    for name in (
+        "bench_cascade",
+        "bench_cascade_command",
+        "bench_decisions",
+        "bench_detection",
+        "bench_lines",
+        "bench_phrases",
+        "bench_reading",
+        "bench_stabiliser_measures",
+        "bench_stabiliser_reports",
+        "bench_translation_engines",
+        "radio_conditions",
+        "radio_profile",
+    )
+)
+"""Named like those, but without processes, radios or waiting."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make test` runs one at a time; everything else fills all cores."""
     root = Path(__file__).resolve().parent.parent
     for item in items:
-        if item.path.relative_to(root).as_posix().startswith(REALTIME):
+        path = item.path.relative_to(root).as_posix()
+        if path.startswith(REALTIME) and path not in PURE:
             item.add_marker(pytest.mark.realtime)
 
 

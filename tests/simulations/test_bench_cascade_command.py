@@ -47,6 +47,13 @@ def quiet(line: str) -> None:
     del line
 
 
+@pytest.fixture
+def chrf() -> None:
+    """Sentences are judged by sacrebleu, of the extra `bench`."""
+    pytest.importorskip("sacrebleu")
+
+
+@pytest.mark.usefixtures("chrf")
 def test_longer_sentences_are_sent_first_where_nothing_else_is_known(recorded: Path) -> None:
     (direction,) = routing.load_recorded(recorded)
     (pair,) = routing.route(direction, None, target_share=0.2, resamples=20, seed=0, say=quiet)
@@ -58,6 +65,7 @@ def test_longer_sentences_are_sent_first_where_nothing_else_is_known(recorded: P
     assert pair.rankings[routing.LENGTH].over_random.value > 0
 
 
+@pytest.mark.usefixtures("chrf")
 def test_our_own_translator_brings_what_can_be_seen_of_its_answers(recorded: Path) -> None:
     (direction,) = routing.load_recorded(recorded)
     pairs = routing.route(direction, Own(), book=Phrasebook([]), target_share=0.2, resamples=20, seed=0, say=quiet)
