@@ -45,6 +45,8 @@ PURE: Final = tuple(
 )
 """Named like those, but without processes, radios or waiting."""
 
+MAX_BYTES_IN_NAME: Final = 8
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make test` runs one at a time; everything else fills all cores."""
@@ -53,6 +55,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         path = item.path.relative_to(root).as_posix()
         if path.startswith(REALTIME) and path not in PURE:
             item.add_marker(pytest.mark.realtime)
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Long bytes are named by their length: what is in them may change with the clock, as gzip's header does, and two
+    workers that name a test differently run nothing at all."""
+    del config, argname
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > MAX_BYTES_IN_NAME else None
 
 
 @pytest.fixture(scope="session")
