@@ -182,7 +182,13 @@ class Typesetter:
         for _ in range(8 if families else 0):
             fonts = families[int(rng.integers(len(families)))]
             font = fonts[int(rng.integers(len(fonts)))]
-            ink = _ink_of_file(text, font, setting) if font.writes(text) else None
+            ink = (
+                ink_of_file(
+                    text, font, size=_SIZE, max_width=_MAX_WIDTH, tracking=setting.tracking, space=setting.space
+                )
+                if font.writes(text)
+                else None
+            )
             if ink is not None:
                 return ink
         return _ink_of_face(text, rng, script, setting)
@@ -232,44 +238,58 @@ def _phrases(path: Path) -> Iterator[str]:
                 yield text
 
 
-def _ink_of_file(text: str, font: FontFile, setting: _Setting) -> Ink | None:
-    face = open_font(font.path, font.face, _SIZE, shaped=False)
-    # Letters set wide are drawn one by one; otherwise words are, so that their letters keep the font's kerning.
-    pieces = list(text) if setting.tracking else re.findall(r"\s|\S+", text)
+def pieces_of(text: str, *, tracking: float) -> list[str]:
+    """What is drawn at once: letters set wide one by one, otherwise words, so that they keep the font's kerning."""
+    return list(text) if tracking else re.findall(r"\s|\S+", text)
+
+
+def ink_of_file(
+    text: str, font: FontFile, *, size: int, max_width: int, tracking: float = 0.0, space: float = 1.0
+) -> Ink | None:
+    """A line drawn in a font file, cut to its ink; None where it is too wide, has none, or the file fails.
+
+    Args:
+        text: one line.
+        font: the file.
+        size: of the font, in pixels.
+        max_width: of the line, in pixels.
+        tracking: space added after every letter, in font sizes.
+        space: width of word spaces, as a share of the font's own.
+    """
+    face = open_font(font.path, font.face, size, shaped=False)
+    pieces = pieces_of(text, tracking=tracking)
     try:
-        widths = [
-            face.getlength(piece) * (setting.space if piece.isspace() else 1.0) + setting.tracking * _SIZE
-            for piece in pieces
-        ]
-        if sum(widths) > _MAX_WIDTH:
+        widths = [face.getlength(piece) * (space if piece.isspace() else 1.0) + tracking * size for piece in pieces]
+        if sum(widths) > max_width:
             return None
-        image = Image.new("L", (int(sum(widths)) + 2 * _SIZE, 3 * _SIZE))
-        draw, x = ImageDraw.Draw(image), float(_SIZE)
+        image = Image.new("L", (int(sum(widths)) + 2 * size, 3 * size))
+        draw, x = ImageDraw.Draw(image), float(size)
         for piece, width in zip(pieces, widths, strict=True):
-            draw.text((x, 2 * _SIZE), piece, font=face, fill=255, anchor="ls")
+            draw.text((x, 2 * size), piece, font=face, fill=255, anchor="ls")
             x += width
     except (OSError, ValueError):
         return None
-    return _trimmed(np.asarray(image, np.float32) / 255.0)
+    return trimmed(np.asarray(image, np.float32) / 255.0)
 
 
 def _ink_of_face(text: str, rng: np.random.Generator, script: Script, setting: _Setting) -> Ink:
     name = "uni" if script is not Script.LATIN else ("sans", "italic", "uni")[int(rng.integers(3))]
     face, weight = cv2.FontFace(name), int(rng.choice((400, 500, 600, 700, 800)))
-    pieces = list(text) if setting.tracking else re.findall(r"\s|\S+", text)
+    pieces = pieces_of(text, tracking=setting.tracking)
     image = np.zeros((3 * _SIZE, _MAX_WIDTH, 3), np.uint8)
     x = float(_SIZE)
     for piece in pieces:
         end, _ = cv2.putText(image, piece, (round(x), 2 * _SIZE), (255, 255, 255), face, _SIZE, weight)
         width = (end[0] - round(x)) * (setting.space if piece.isspace() else 1.0)
         x += width + setting.tracking * _SIZE
-    ink = _trimmed(image[..., 0].astype(np.float32) / 255.0)
+    ink = trimmed(image[..., 0].astype(np.float32) / 255.0)
     if ink is None:
         raise InputError(f"no font can write {text!r}")
     return ink
 
 
-def _trimmed(ink: Ink) -> Ink | None:
+def trimmed(ink: Ink) -> Ink | None:
+    """Ink without the empty rows and columns around it; None where there is hardly any."""
     rows, columns = np.flatnonzero(ink.max(axis=1) > 0.2), np.flatnonzero(ink.max(axis=0) > 0.2)
     if len(rows) < 3 or len(columns) < 2:
         return None

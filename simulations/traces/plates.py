@@ -12,7 +12,8 @@ import numpy as np
 from shared.errors import InputError
 from shared.geometry import ImageBgr, Quad
 from shared.models.script import Script
-from simulations.traces.typefaces import SIZE, Ink, Typeface, script_of
+from simulations.rendered_lines import Ink
+from simulations.traces.typefaces import SIZE, Typeface, script_of
 
 COLOURS: Final = (
     ((140, 60, 20), (250, 250, 250)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,14 +11,12 @@ from typing import Final
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw
 
 from shared.errors import InputError
 from shared.models.script import Script, scripts_of
-from simulations.rendered_lines import Part, part_of
+from simulations.rendered_lines import Ink, Part, ink_of_file, part_of, pieces_of, trimmed
 from simulations.traces.records import TracePart
-from simulations.training.script_fonts import PROBES, FontFile, find_fonts, open_font
+from simulations.training.script_fonts import PROBES, FontFile, find_fonts
 
 SIZE: Final = 72
 """Font size at which a line is drawn, in pixels; no sign is seen from nearer than that."""
@@ -33,7 +30,6 @@ _OPENCV: Final = {
     "italic": frozenset({Script.LATIN}),
     "uni": frozenset(SCRIPTS),
 }
-Ink = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -67,17 +63,18 @@ class Typeface:
         Returns:
             How much ink, 0..1, shape (height, width).
         """
-        pieces = list(text) if tracking else re.findall(r"\s|\S+", text)
         if self.font is not None:
-            return _ink_of_file(pieces, self.font, tracking, space) if self.font.writes(text) else None
+            if not self.font.writes(text):
+                return None
+            return ink_of_file(text, self.font, size=SIZE, max_width=MAX_WIDTH, tracking=tracking, space=space)
         image = np.zeros((3 * SIZE, MAX_WIDTH, 3), np.uint8)
         face, x = cv2.FontFace(self.face), SIZE / 2
-        for piece in pieces:
+        for piece in pieces_of(text, tracking=tracking):
             end, _ = cv2.putText(image, piece, (round(x), 2 * SIZE), (255, 255, 255), face, SIZE, self.weight)
             x += (end[0] - round(x)) * (space if piece.isspace() else 1.0) + tracking * SIZE
             if x > MAX_WIDTH - SIZE:
                 return None
-        return _trimmed(image[..., 0].astype(np.float32) / 255.0)
+        return trimmed(image[..., 0].astype(np.float32) / 255.0)
 
 
 class TypefaceStock:
@@ -172,26 +169,3 @@ def _dealt(writes: Mapping[str, set[Script]]) -> dict[str, TracePart]:
             if free and not any(parts.get(family) is part for family in families):
                 parts[next((f for f in free if _PARTS[part_of(f)] is part), free[0])] = part
     return {family: parts.get(family) or _PARTS[part_of(family)] for family in writes}
-
-
-def _ink_of_file(pieces: Sequence[str], font: FontFile, tracking: float, space: float) -> Ink | None:
-    face = open_font(font.path, font.face, SIZE, shaped=False)
-    try:
-        widths = [face.getlength(p) * (space if p.isspace() else 1.0) + tracking * SIZE for p in pieces]
-        if sum(widths) > MAX_WIDTH:
-            return None
-        image = Image.new("L", (int(sum(widths)) + 2 * SIZE, 3 * SIZE))
-        draw, x = ImageDraw.Draw(image), float(SIZE)
-        for piece, width in zip(pieces, widths, strict=True):
-            draw.text((x, 2 * SIZE), piece, font=face, fill=255, anchor="ls")
-            x += width
-    except (OSError, ValueError):
-        return None
-    return _trimmed(np.asarray(image, np.float32) / 255.0)
-
-
-def _trimmed(ink: Ink) -> Ink | None:
-    rows, columns = np.flatnonzero(ink.max(axis=1) > 0.2), np.flatnonzero(ink.max(axis=0) > 0.2)
-    if len(rows) < 3 or len(columns) < 2:
-        return None
-    return np.ascontiguousarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
