@@ -14,9 +14,7 @@ from typing import Final
 from cloud.settings import CloudSettings
 from shared import cli
 from shared.clock import Clock, SystemClock
-from shared.errors import StorageError, UsageError
-from shared.events import EventLog
-from shared.files import replace_file
+from shared.errors import UsageError
 
 PROGRAM: Final = "wayword-cloud"
 INTERRUPTED: Final = 130  # as shells report a process ended by Ctrl-C
@@ -70,53 +68,16 @@ async def _serve(settings: CloudSettings, clock: Clock) -> int:
     for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, INTERRUPTED)):
         asyncio.get_running_loop().add_signal_handler(number, _settle, stop, code)
     _check_address(settings)
-    # Imported here, because they take a second that a wrong option or --help should not have to wait for.
-    from cloud.loading import load_readers, warm_up
-    from cloud.service import CloudServer, ReaderService
-    from shared.models.calibration import Calibration
-    from shared.models.packs import PackStore, default_store_root
+    # Imported here, because it takes a second that a wrong option or --help should not have to wait for.
+    from cloud.service import serve
 
-    events = EventLog(
-        settings.events,
-        tier="cloud",
-        clock=clock,
-        on_loss=lambda problem: print(f"{PROGRAM}: warning: {problem}; going on without it", file=sys.stderr),
+    return await serve(
+        settings,
+        clock,
+        stop,
+        say=lambda line: print(f"{PROGRAM}: {line}", flush=True),
+        warn=lambda line: print(f"{PROGRAM}: warning: {line}", file=sys.stderr),
     )
-    try:
-        store = PackStore(settings.packs if settings.packs is not None else default_store_root())
-        loading = asyncio.create_task(
-            asyncio.to_thread(load_readers, store, workers=settings.workers, clock=clock, beam=settings.beam)
-        )
-        await asyncio.wait((loading, stop), return_when=asyncio.FIRST_COMPLETED)
-        if stop.done():
-            return stop.result()
-        readers = await loading
-        seconds_per_line = max([await asyncio.to_thread(warm_up, reader, clock=clock) for reader in readers])
-        service = ReaderService(
-            readers,
-            seconds_per_line=seconds_per_line,
-            targets=readers[0].targets,
-            recognition_pack=readers[0].recognition_pack,
-            calibration=Calibration.builtin(),
-            settings=settings,
-            clock=clock,
-            events=events,
-        )
-        server = CloudServer(service, settings)
-        host, port = await server.start()
-        try:
-            _announce(settings, host, port)
-            events.write("serving", port=port, workers=settings.workers, seconds_per_line=seconds_per_line)
-            code = await stop
-            events.write("draining")
-        finally:
-            await server.drain()
-            if settings.port_file is not None:
-                settings.port_file.unlink(missing_ok=True)
-        events.write("stopped")
-        return code
-    finally:
-        events.close()
 
 
 def _settle(stop: asyncio.Future[int], code: int) -> None:
@@ -143,18 +104,6 @@ def _check_address(settings: CloudSettings) -> None:
         raise UsageError(
             f"cannot listen on {settings.listen}: {error.strerror}", hint="choose another --listen, or port 0 for any"
         ) from error
-
-
-def _announce(settings: CloudSettings, host: str, port: int) -> None:
-    """Write the port file in one step, and say where the service is."""
-    if settings.port_file is not None:
-        path = settings.port_file
-        try:
-            replace_file(path, f"{port}\n".encode())
-        except OSError as error:
-            raise StorageError(f"cannot write the port file {path}: {error.strerror}") from error
-    shown = f"[{host}]" if ":" in host else host
-    print(f"{PROGRAM}: listening on {shown}:{port}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from shared.errors import CloudRefused
 
 
 class Reason(StrEnum):
-    """Why a call was refused. `service.STATUS` maps each to its gRPC status code."""
+    """Why a call was refused. `calls.STATUS` maps each to its gRPC status code."""
 
     MALFORMED = "malformed"
     """A field breaks the contract: direction, quad, encoding or key."""
@@ -21,6 +21,13 @@ class Reason(StrEnum):
     OVERLOADED = "overloaded"
     EXPIRED = "expired"
     DRAINING = "draining"
+    UNAUTHENTICATED = "unauthenticated"
+    """No token or certificate, or one that is not accepted."""
+    FORBIDDEN = "forbidden"
+    """The caller is known and may not do this."""
+    QUOTA = "quota"
+    """The device has had its share for now."""
+    NOT_FOUND = "not_found"
 
 
 class Refusal(CloudRefused):

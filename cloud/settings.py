@@ -51,6 +51,14 @@ class CloudSettings(TierSettings):
     )
     keep_answers: Annotated[int, Field(ge=0, le=100_000, description="answers kept at most, in memory only")] = 1024
 
+    # Serving: batches and sessions -------------------------------------------------------------------
+    # Callers: certificates, tokens, quotas, metrics, traces ------------------------------------------
+    # REST twin ---------------------------------------------------------------------------------------
+    # Second engine and external endpoint -------------------------------------------------------------
+    # Shared places -----------------------------------------------------------------------------------
+    # Packs (TUF repository) --------------------------------------------------------------------------
+    # Experiments and telemetry -----------------------------------------------------------------------
+
     @model_validator(mode="after")
     def _tls_is_whole(self) -> CloudSettings:
         if (self.tls_certificate is None) != (self.tls_key is None):

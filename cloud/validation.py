@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 
 from cloud.pictures import checked_size
+from cloud.plans import DEFAULT_PLAN, ReadPlan
 from cloud.refusals import Reason, Refusal
 from shared.geometry import Quad, area
 from shared.limits import MAX_COORDINATE, MAX_FRAME_SIDE, MAX_STRIP_HEIGHT, MAX_STRIP_LINES, MAX_STRIP_WIDTH
@@ -52,6 +54,9 @@ class ReadJob:
         is_frame: whether the picture is a whole frame.
         source: language of the text, None when unknown.
         target: language wanted.
+        local_text: what the phone read; a hint that may be wrong, empty when unknown.
+        plan: how to read it.
+        deadline: on the service's clock; for stages that are begun only when there is time.
     """
 
     lines: tuple[LineJob, ...]
@@ -59,6 +64,9 @@ class ReadJob:
     is_frame: bool
     source: str | None
     target: str
+    local_text: str = ""
+    plan: ReadPlan = DEFAULT_PLAN
+    deadline: float = math.inf
 
     @property
     def cost(self) -> float:

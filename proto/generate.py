@@ -16,7 +16,7 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
-PROTOS = ("types", "link", "cloud")
+PROTOS = ("types", "link", "cloud", "packs", "telemetry", "experiments", "places")
 TARGET = ROOT / "shared" / "messages" / "wayword"
 
 

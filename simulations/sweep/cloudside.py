@@ -1,25 +1,26 @@
 """The cloud of a sweep: the service's own code, from validation to reply, with its models replaced by their traces.
 
-Only gRPC's server is not there: `CloudSide.read_strip` calls the servicer as the server would, with a context of its
-own. The service's calibration is replaced as well, for a trace holds what the real one said.
+Only gRPC's server is not there: `CloudSide.read_strip` calls the handler as the server would. The
+service's calibration is replaced as well, for a trace holds what the real one said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn, cast
+from typing import Final, cast
 
 import grpc
 import numpy as np
 
+from cloud.callers import ANYONE
+from cloud.calls import Call, outcome_of
+from cloud.reader_service import ReaderService
 from cloud.readers import LineReading, Rejection, SignReading
-from cloud.service import ReaderService
 from cloud.settings import CloudSettings
 from cloud.validation import ReadJob
 from phone.cloud_channel import CallRefused, Refusal
 from shared.clock import Clock
-from shared.errors import CloudDeadline, CloudError, CloudUnavailable
+from shared.errors import CloudDeadline, CloudUnavailable
 from shared.events import EventLog
 from shared.messages.wayword.v1 import cloud_pb2, types_pb2
 from shared.models.calibration import Calibration, LineSignals, LogisticModel
@@ -143,41 +144,19 @@ class CloudSide:
         Raises:
             CloudError: as the phone's transport reports the service's status.
         """
-        context = _Context(self._clock, deadline)
         try:
-            return await self._service.ReadStrip(request, cast("grpc.aio.ServicerContext[Any, Any]", context))
-        except _Aborted as aborted:
-            raise aborted.error from None
+            return await self._service.read_strip(request, Call(ANYONE, deadline))
+        except Exception as error:  # noqa: BLE001  # as the boundary of the service does
+            outcome = outcome_of(error, method="ReadStrip")
+        if outcome.status is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise CloudDeadline("the cloud did not answer in time")
+        if outcome.status in _STATUS:
+            raise CallRefused(f"the cloud refused: {outcome.message}", _STATUS[outcome.status])
+        raise CloudUnavailable(f"the cloud failed: {outcome.message}")
 
     async def close(self) -> None:
         """End the workers."""
         await self._service.close()
-
-
-class _Aborted(Exception):
-    def __init__(self, error: CloudError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-class _Context:
-    """As much of gRPC's context as the servicer uses."""
-
-    def __init__(self, clock: Clock, deadline: float) -> None:
-        self._clock = clock
-        self._deadline = deadline
-
-    def time_remaining(self) -> float:
-        """Seconds until the deadline of the call."""
-        return max(0.0, self._deadline - self._clock.monotonic())
-
-    async def abort(self, status: grpc.StatusCode, details: str, metadata: Sequence[tuple[str, str]] = ()) -> NoReturn:
-        """End the call with a status."""
-        if status is grpc.StatusCode.DEADLINE_EXCEEDED:
-            raise _Aborted(CloudDeadline("the cloud did not answer in time"))
-        if status in _STATUS:
-            raise _Aborted(CallRefused(f"the cloud refused: {details}", _STATUS[status]))
-        raise _Aborted(CloudUnavailable(f"the cloud failed: {details}"))
 
 
 def _sign(trace: SignTrace, cloud: CloudTrace, milliseconds: float) -> SignReading:

@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 
 from cloud.loading import load_readers, warm_up
+from cloud.reader_service import ReaderService
 from cloud.readers import LargeReader
-from cloud.service import CloudServer, ReaderService
+from cloud.server import CloudServer
 from cloud.settings import CloudSettings
 from shared.clock import SystemClock
 from shared.errors import PackMissing
@@ -48,7 +49,7 @@ async def cloud(reader: LargeReader) -> AsyncIterator[cloud_pb2_grpc.ReaderAsync
         clock=clock,
         events=EventLog(None, tier="cloud", clock=clock),
     )
-    server = CloudServer(service, settings)
+    server = CloudServer([service], settings)
     host, port = await server.start()
     async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
         yield cloud_pb2_grpc.ReaderStub(channel)

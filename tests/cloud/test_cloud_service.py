@@ -22,8 +22,12 @@ from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from cloud.callers import ANYONE
+from cloud.calls import STATUS, Call
+from cloud.reader_service import READER_SERVICE, ReaderService
 from cloud.readers import LineReading, SignReading
-from cloud.service import READER_SERVICE, CloudServer, ReaderService
+from cloud.refusals import Refusal
+from cloud.server import CloudServer
 from cloud.settings import CloudSettings
 from cloud.validation import ReadJob
 from shared.clock import SystemClock
@@ -116,7 +120,7 @@ async def running(
         clock=clock,
         events=log,
     )
-    server = CloudServer(service, settings)
+    server = CloudServer([service], settings)
     try:
         address = ":".join(map(str, await server.start()))
         async with grpc.aio.insecure_channel(address) as channel:
@@ -230,25 +234,12 @@ async def test_an_oversize_message_is_refused(reader: FakeReader) -> None:
     assert reader.computed == 0
 
 
-class ExpiredContext:
-    """The context of a call that was late when it reached the handler, which no client can time exactly."""
-
-    def time_remaining(self) -> float:
-        return 0.0
-
-    async def abort(self, code: grpc.StatusCode, details: str, trailing_metadata: object) -> None:
-        raise Aborted(code, details)
-
-
-class Aborted(Exception):
-    """What the fake context raises, with the status."""
-
-
 async def test_a_call_whose_deadline_has_passed_is_not_computed(reader: FakeReader) -> None:
+    # No client can time a call that is late when it reaches the handler, so the handler is called as gRPC would.
     async with running(reader) as cloud:
-        with pytest.raises(Aborted) as aborted:
-            await cloud.service.ReadStrip(request(), ExpiredContext())
-    assert aborted.value.args[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+        with pytest.raises(Refusal) as refusal:
+            await cloud.service.read_strip(request(), Call(ANYONE, SystemClock().monotonic()))
+    assert STATUS[refusal.value.reason] is grpc.StatusCode.DEADLINE_EXCEEDED
     assert reader.computed == 0
 
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from shared.messages.wayword.v1 import types_pb2 as wayword_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16wayword/v1/cloud.proto\x12\nwayword.v1\x1a\x16wayword/v1/types.proto\"\xe5\x01\n\x10ReadStripRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12 \n\x05strip\x18\x02 \x01(\x0b\x32\x11.wayword.v1.Strip\x12(\n\tdirection\x18\x03 \x01(\x0b\x32\x15.wayword.v1.Direction\x12\x12\n\nlocal_text\x18\x04 \x01(\t\x12\x30\n\x10local_confidence\x18\x05 \x01(\x0b\x32\x16.wayword.v1.Confidence\x12\x17\n\nplace_cell\x18\x06 \x01(\tH\x00\x88\x01\x01\x42\r\n\x0b_place_cell\"O\n\x0eReadStripReply\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12$\n\x07reading\x18\x02 \x01(\x0b\x32\x13.wayword.v1.Reading2O\n\x06Reader\x12\x45\n\tReadStrip\x12\x1c.wayword.v1.ReadStripRequest\x1a\x1a.wayword.v1.ReadStripReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16wayword/v1/cloud.proto\x12\nwayword.v1\x1a\x16wayword/v1/types.proto\"\xe5\x01\n\x10ReadStripRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12 \n\x05strip\x18\x02 \x01(\x0b\x32\x11.wayword.v1.Strip\x12(\n\tdirection\x18\x03 \x01(\x0b\x32\x15.wayword.v1.Direction\x12\x12\n\nlocal_text\x18\x04 \x01(\t\x12\x30\n\x10local_confidence\x18\x05 \x01(\x0b\x32\x16.wayword.v1.Confidence\x12\x17\n\nplace_cell\x18\x06 \x01(\tH\x00\x88\x01\x01\x42\r\n\x0b_place_cell\"O\n\x0eReadStripReply\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12$\n\x07reading\x18\x02 \x01(\x0b\x32\x13.wayword.v1.Reading\"C\n\x11ReadStripsRequest\x12.\n\x08requests\x18\x01 \x03(\x0b\x32\x1c.wayword.v1.ReadStripRequest\"<\n\x0fReadStripsReply\x12)\n\x08outcomes\x18\x01 \x03(\x0b\x32\x17.wayword.v1.ReadOutcome\"m\n\x0bReadOutcome\x12+\n\x05reply\x18\x01 \x01(\x0b\x32\x1a.wayword.v1.ReadStripReplyH\x00\x12&\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x13.wayword.v1.FailureH\x00\x42\t\n\x07outcome\"X\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x1b\n\x0eretry_after_ms\x18\x03 \x01(\rH\x00\x88\x01\x01\x42\x11\n\x0f_retry_after_ms\"d\n\x10TranslateRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\r\n\x05lines\x18\x02 \x03(\t\x12(\n\tdirection\x18\x03 \x01(\x0b\x32\x15.wayword.v1.Direction\"\xbf\x02\n\x0eTranslateReply\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x13\n\x0btranslation\x18\x02 \x01(\t\x12(\n\tdirection\x18\x03 \x01(\x0b\x32\x15.wayword.v1.Direction\x12\"\n\x06\x65ngine\x18\x04 \x01(\x0e\x32\x12.wayword.v1.Engine\x12-\n\x10translation_pack\x18\x05 \x01(\x0b\x32\x13.wayword.v1.PackRef\x12*\n\nconfidence\x18\x06 \x01(\x0b\x32\x16.wayword.v1.Confidence\x12*\n\nunreadable\x18\x07 \x01(\x0e\x32\x16.wayword.v1.Unreadable\x12*\n\x0bstage_times\x18\x08 \x03(\x0b\x32\x15.wayword.v1.StageTime2\xe0\x01\n\x06Reader\x12\x45\n\tReadStrip\x12\x1c.wayword.v1.ReadStripRequest\x1a\x1a.wayword.v1.ReadStripReply\x12H\n\nReadStrips\x12\x1d.wayword.v1.ReadStripsRequest\x1a\x1b.wayword.v1.ReadStripsReply\x12\x45\n\tTranslate\x12\x1c.wayword.v1.TranslateRequest\x1a\x1a.wayword.v1.TranslateReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READSTRIPREQUEST']._serialized_end=292
   _globals['_READSTRIPREPLY']._serialized_start=294
   _globals['_READSTRIPREPLY']._serialized_end=373
-  _globals['_READER']._serialized_start=375
-  _globals['_READER']._serialized_end=454
+  _globals['_READSTRIPSREQUEST']._serialized_start=375
+  _globals['_READSTRIPSREQUEST']._serialized_end=442
+  _globals['_READSTRIPSREPLY']._serialized_start=444
+  _globals['_READSTRIPSREPLY']._serialized_end=504
+  _globals['_READOUTCOME']._serialized_start=506
+  _globals['_READOUTCOME']._serialized_end=615
+  _globals['_FAILURE']._serialized_start=617
+  _globals['_FAILURE']._serialized_end=705
+  _globals['_TRANSLATEREQUEST']._serialized_start=707
+  _globals['_TRANSLATEREQUEST']._serialized_end=807
+  _globals['_TRANSLATEREPLY']._serialized_start=810
+  _globals['_TRANSLATEREPLY']._serialized_end=1129
+  _globals['_READER']._serialized_start=1132
+  _globals['_READER']._serialized_end=1356
 # @@protoc_insertion_point(module_scope)

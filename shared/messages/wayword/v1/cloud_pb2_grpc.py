@@ -40,6 +40,16 @@ class ReaderStub:
                 request_serializer=wayword_dot_v1_dot_cloud__pb2.ReadStripRequest.SerializeToString,
                 response_deserializer=wayword_dot_v1_dot_cloud__pb2.ReadStripReply.FromString,
                 _registered_method=True)
+        self.ReadStrips = channel.unary_unary(
+                '/wayword.v1.Reader/ReadStrips',
+                request_serializer=wayword_dot_v1_dot_cloud__pb2.ReadStripsRequest.SerializeToString,
+                response_deserializer=wayword_dot_v1_dot_cloud__pb2.ReadStripsReply.FromString,
+                _registered_method=True)
+        self.Translate = channel.unary_unary(
+                '/wayword.v1.Reader/Translate',
+                request_serializer=wayword_dot_v1_dot_cloud__pb2.TranslateRequest.SerializeToString,
+                response_deserializer=wayword_dot_v1_dot_cloud__pb2.TranslateReply.FromString,
+                _registered_method=True)
 
 
 class ReaderServicer:
@@ -63,6 +73,21 @@ class ReaderServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadStrips(self, request, context):
+        """Many strips in one call, for offline jobs. Each is answered or refused on its own, in the order of the requests;
+        the call itself fails only when it is malformed, over the caps, or nobody may make it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Translate(self, request, context):
+        """Translates the lines of one sign. Status codes as of `ReadStrip`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReaderServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -70,6 +95,16 @@ def add_ReaderServicer_to_server(servicer, server):
                     servicer.ReadStrip,
                     request_deserializer=wayword_dot_v1_dot_cloud__pb2.ReadStripRequest.FromString,
                     response_serializer=wayword_dot_v1_dot_cloud__pb2.ReadStripReply.SerializeToString,
+            ),
+            'ReadStrips': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadStrips,
+                    request_deserializer=wayword_dot_v1_dot_cloud__pb2.ReadStripsRequest.FromString,
+                    response_serializer=wayword_dot_v1_dot_cloud__pb2.ReadStripsReply.SerializeToString,
+            ),
+            'Translate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Translate,
+                    request_deserializer=wayword_dot_v1_dot_cloud__pb2.TranslateRequest.FromString,
+                    response_serializer=wayword_dot_v1_dot_cloud__pb2.TranslateReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -100,6 +135,60 @@ class Reader:
             '/wayword.v1.Reader/ReadStrip',
             wayword_dot_v1_dot_cloud__pb2.ReadStripRequest.SerializeToString,
             wayword_dot_v1_dot_cloud__pb2.ReadStripReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadStrips(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wayword.v1.Reader/ReadStrips',
+            wayword_dot_v1_dot_cloud__pb2.ReadStripsRequest.SerializeToString,
+            wayword_dot_v1_dot_cloud__pb2.ReadStripsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Translate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wayword.v1.Reader/Translate',
+            wayword_dot_v1_dot_cloud__pb2.TranslateRequest.SerializeToString,
+            wayword_dot_v1_dot_cloud__pb2.TranslateReply.FromString,
             options,
             channel_credentials,
             insecure,

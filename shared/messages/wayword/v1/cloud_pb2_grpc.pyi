@@ -46,6 +46,12 @@ class ReaderStub:
     A source language without a pack is no error: the text is answered, with ENGINE_NONE and UNREADABLE_DIRECTION.
     A source that the script of the text contradicts is ignored, and the language identified anew.
     """
+    ReadStrips: _grpc.UnaryUnaryMultiCallable[_cloud_pb2.ReadStripsRequest, _cloud_pb2.ReadStripsReply]
+    """Many strips in one call, for offline jobs. Each is answered or refused on its own, in the order of the requests;
+    the call itself fails only when it is malformed, over the caps, or nobody may make it.
+    """
+    Translate: _grpc.UnaryUnaryMultiCallable[_cloud_pb2.TranslateRequest, _cloud_pb2.TranslateReply]
+    """Translates the lines of one sign. Status codes as of `ReadStrip`."""
 
 @_typing.type_check_only
 class ReaderAsyncStub(ReaderStub):
@@ -65,6 +71,12 @@ class ReaderAsyncStub(ReaderStub):
     A source language without a pack is no error: the text is answered, with ENGINE_NONE and UNREADABLE_DIRECTION.
     A source that the script of the text contradicts is ignored, and the language identified anew.
     """
+    ReadStrips: _aio.UnaryUnaryMultiCallable[_cloud_pb2.ReadStripsRequest, _cloud_pb2.ReadStripsReply]  # type: ignore[assignment]
+    """Many strips in one call, for offline jobs. Each is answered or refused on its own, in the order of the requests;
+    the call itself fails only when it is malformed, over the caps, or nobody may make it.
+    """
+    Translate: _aio.UnaryUnaryMultiCallable[_cloud_pb2.TranslateRequest, _cloud_pb2.TranslateReply]  # type: ignore[assignment]
+    """Translates the lines of one sign. Status codes as of `ReadStrip`."""
 
 class ReaderServicer(metaclass=_abc_1.ABCMeta):
     """Reads and translates strips the phone is unsure of. Unary, so that a load balancer can move every call."""
@@ -87,5 +99,23 @@ class ReaderServicer(metaclass=_abc_1.ABCMeta):
         A source language without a pack is no error: the text is answered, with ENGINE_NONE and UNREADABLE_DIRECTION.
         A source that the script of the text contradicts is ignored, and the language identified anew.
         """
+
+    @_abc_1.abstractmethod
+    def ReadStrips(
+        self,
+        request: _cloud_pb2.ReadStripsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cloud_pb2.ReadStripsReply, _abc.Awaitable[_cloud_pb2.ReadStripsReply]]:
+        """Many strips in one call, for offline jobs. Each is answered or refused on its own, in the order of the requests;
+        the call itself fails only when it is malformed, over the caps, or nobody may make it.
+        """
+
+    @_abc_1.abstractmethod
+    def Translate(
+        self,
+        request: _cloud_pb2.TranslateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cloud_pb2.TranslateReply, _abc.Awaitable[_cloud_pb2.TranslateReply]]:
+        """Translates the lines of one sign. Status codes as of `ReadStrip`."""
 
 def add_ReaderServicer_to_server(servicer: ReaderServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

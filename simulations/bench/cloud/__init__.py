@@ -1,0 +1,1 @@
+"""The cloud tier measured: what `wayword-cloud bench` runs."""
