@@ -372,7 +372,7 @@ async def test_reflection_lists_the_service(reader: FakeReader) -> None:
     ("failure", "details"),
     [
         (PackUnsupported("model x/model.onnx cannot run: no"), "model x/model.onnx cannot run: no"),
-        (ValueError("secret text of a sign"), "the reader failed on this call"),
+        (ValueError("secret text of a sign"), "the service failed on this call"),
     ],
     ids=["a model", "a defect"],
 )
