@@ -29,11 +29,14 @@ STATUS: Final[Mapping[Reason, grpc.StatusCode]] = {
     Reason.UNDECODABLE: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.FRAME_WITHOUT_FLAG: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.TOO_MANY_LINES: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TOO_MANY_STRIPS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.TEXT_TOO_LONG: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.PICTURE_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.TARGET_UNSUPPORTED: grpc.StatusCode.UNIMPLEMENTED,
     Reason.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.EXPIRED: grpc.StatusCode.DEADLINE_EXCEEDED,
     Reason.DRAINING: grpc.StatusCode.UNAVAILABLE,
+    Reason.UNREACHABLE: grpc.StatusCode.UNAVAILABLE,
     Reason.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
     Reason.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
     Reason.QUOTA: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -83,6 +86,13 @@ class Outcome:
         return ((RETRY_AFTER_KEY, str(math.ceil(self.retry_after_s * 1e3))),)
 
 
+def name_of(error: Exception) -> str:
+    """What logs and metrics call an error: see `Outcome.name`."""
+    if isinstance(error, Refusal):
+        return error.reason.value
+    return Reason.MALFORMED.value if isinstance(error, InputError) else type(error).__name__
+
+
 def outcome_of(error: Exception, *, method: str) -> Outcome:
     """How an error ends a call. A stranger's exception is logged by where it came from, never by its message.
 
@@ -98,7 +108,8 @@ def outcome_of(error: Exception, *, method: str) -> Outcome:
     if isinstance(error, WaywordError):
         return Outcome(name, grpc.StatusCode.INTERNAL, error.message)
     # Where, not what: the message of a stranger's exception may quote the text of a sign.
-    logger.error("%s failed with %s\n%s", method, name, "".join(traceback.format_tb(error.__traceback__)))
+    where = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s failed with %s, call %s\n%s", method, name, current_caller().request_id or "unnamed", where)
     return Outcome(name, grpc.StatusCode.INTERNAL, "the service failed on this call")
 
 
@@ -145,7 +156,9 @@ def unary(
         finally:
             if on_end is not None:
                 on_end(request, name, clock.monotonic() - started)
-        return await context.abort(outcome.status, outcome.message, outcome.metadata)
+        # The front has set the request id, which an abort with metadata of its own would drop.
+        named = context.trailing_metadata() or ()
+        return await context.abort(outcome.status, outcome.message, (*named, *outcome.metadata))
 
     return grpc.unary_unary_rpc_method_handler(serve, response_serializer=_serialised)
 

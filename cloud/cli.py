@@ -7,10 +7,17 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+from cloud import bulk_cli
+from cloud.bench import become_bench
+from cloud.credentials_cli import add_credentials_parsers
+from cloud.engines_cli import add_engines_parser
+from cloud.experiments_cli import add_experiments_parser, run_experiments
+from cloud.health import add_parser as add_health_parser
+from cloud.publishing_cli import add_packs_parser
 from cloud.settings import CloudSettings
 from shared import cli
 from shared.clock import Clock, SystemClock
@@ -18,6 +25,27 @@ from shared.errors import UsageError
 
 PROGRAM: Final = "wayword-cloud"
 INTERRUPTED: Final = 130  # as shells report a process ended by Ctrl-C
+_EPILOG: Final = (
+    "Each setting that --show-settings prints can stand in a TOML file (--config) or in an environment variable "
+    "WAYWORD_CLOUD_<SETTING>."
+)
+
+
+class Serve(Protocol):
+    """Serves until `stop` has a result, and returns it; see `cloud.service.serve`."""
+
+    async def __call__(
+        self,
+        settings: CloudSettings,
+        clock: Clock,
+        stop: asyncio.Future[int],
+        *,
+        say: Callable[[str], None],
+        warn: Callable[[str], None],
+    ) -> int: ...
+
+
+Compose = Callable[[], Serve]
 
 
 def entry() -> int:
@@ -31,47 +59,106 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         WaywordError: anything a user can be told in one line.
     """
+    if arguments[:1] == ["bench"]:
+        # Before parsing: which options there are is the bench's business.
+        become_bench(arguments[1:])
     options = _parser().parse_args(arguments)
-    overrides = {
-        name: value
-        for name in ("listen", "port_file", "packs", "events")
-        if (value := getattr(options, name)) is not None
-    }
+    return int(options.body(options))
+
+
+def _serve_body(options: argparse.Namespace) -> int:
+    names = (
+        "listen",
+        "port_file",
+        "packs",
+        "events",
+        "insecure",
+        "metrics_listen",
+        "backends",
+        "ray_replicas",
+        "ray_address",
+    )
+    overrides = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     settings = CloudSettings.load(options.config, **overrides)
     if options.show_settings:
         print(settings.as_toml())
         return 0
-    return asyncio.run(_serve(settings, SystemClock()))
+    return asyncio.run(_serve(settings, SystemClock(), options.compose))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Wayword's cloud: reads what the phone is unsure of.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser(
-        "serve",
-        help="answer phones over gRPC until SIGTERM",
-        epilog="Each setting that --show-settings prints can stand in a TOML file (--config) or in an environment "
-        "variable WAYWORD_CLOUD_<SETTING>.",
+    serve = commands.add_parser("serve", help="answer phones over gRPC until SIGTERM", epilog=_EPILOG)
+    _add_serving(serve, _plain)
+    add_packs_parser(commands)
+    gateway = commands.add_parser("gateway", help="forward calls to replicas until SIGTERM", epilog=_EPILOG)
+    _add_serving(gateway, _gateway)
+    gateway.add_argument(
+        "--backend",
+        dest="backends",
+        action="append",
+        metavar="HOST:PORT",
+        help="a replica; a name with several addresses stands for all of them (repeatable)",
     )
-    serve.add_argument("--listen", metavar="HOST:PORT", help="address to serve on; port 0 for any free one")
-    serve.add_argument("--port-file", type=Path, metavar="F", help="write the port number here once it serves")
-    serve.add_argument("--packs", type=Path, metavar="DIR", help="pack store (default: the user's own)")
-    serve.add_argument("--events", type=Path, metavar="F", help="append events here, one JSON object a line")
-    serve.add_argument("--config", type=Path, metavar="F", help="TOML file of settings")
-    serve.add_argument("--show-settings", action="store_true", help="print the settings as TOML and end")
+    ray = commands.add_parser("serve-ray", help="answer with replicas under Ray Serve until SIGTERM", epilog=_EPILOG)
+    _add_serving(ray, _ray)
+    ray.add_argument("--replicas", dest="ray_replicas", type=int, metavar="N", help="processes that read")
+    ray.add_argument("--ray-address", metavar="A", help="a running Ray cluster (default: one on this machine)")
+    add_experiments_parser(commands).set_defaults(
+        body=lambda options: run_experiments(options, clock=SystemClock())
+    )
+    bulk_cli.add_parser(commands)
+    add_engines_parser(commands, clock=SystemClock(), say=print)
+    add_credentials_parsers(commands, clock=SystemClock(), say=print)
+    add_health_parser(commands)
+    commands.add_parser("bench", help="measure what this service promises (`wayword-cloud bench --list`)")
     return parser
 
 
-async def _serve(settings: CloudSettings, clock: Clock) -> int:
+def _add_serving(parser: argparse.ArgumentParser, compose: Compose) -> None:
+    parser.add_argument("--listen", metavar="HOST:PORT", help="address to serve on; port 0 for any free one")
+    parser.add_argument("--port-file", type=Path, metavar="F", help="write the port number here once it serves")
+    parser.add_argument("--packs", type=Path, metavar="DIR", help="pack store (default: the user's own)")
+    parser.add_argument("--events", type=Path, metavar="F", help="append events here, one JSON object a line")
+    parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="serve metrics for Prometheus here")
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        default=None,
+        help="take tokens in plain text from the network, where something in front of this encrypts",
+    )
+    parser.add_argument("--config", type=Path, metavar="F", help="TOML file of settings")
+    parser.add_argument("--show-settings", action="store_true", help="print the settings as TOML and end")
+    parser.set_defaults(body=_serve_body, compose=compose)
+
+
+# What is served is imported late, because it takes a second that a wrong option or --help should not have to wait for.
+def _plain() -> Serve:
+    from cloud.service import serve
+
+    return serve
+
+
+def _gateway() -> Serve:
+    from cloud.gateway import serve_gateway
+
+    return serve_gateway
+
+
+def _ray() -> Serve:
+    from cloud.serve_ray import serve_ray
+
+    return serve_ray
+
+
+async def _serve(settings: CloudSettings, clock: Clock, compose: Compose) -> int:
     """Serve until a signal; 0 after SIGTERM, 130 after Ctrl-C."""
     stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     for number, code in ((signal.SIGTERM, 0), (signal.SIGINT, INTERRUPTED)):
         asyncio.get_running_loop().add_signal_handler(number, _settle, stop, code)
     _check_address(settings)
-    # Imported here, because it takes a second that a wrong option or --help should not have to wait for.
-    from cloud.service import serve
-
-    return await serve(
+    return await compose()(
         settings,
         clock,
         stop,

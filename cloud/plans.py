@@ -15,12 +15,14 @@ class ReadPlan:
         second_engine: whether a second recogniser (Tesseract) reads what the packs cannot, or are unsure of.
         rerank: whether candidate translations are ordered with the help of the reverse direction.
         endpoint: whether an external model may be asked.
+        arm: name of the experiment's arm that says so, for those who count; how to read does not hang on it.
     """
 
     beam: int | None = None
     second_engine: bool = True
     rerank: bool = True
     endpoint: bool = True
+    arm: str = ""
 
 
 DEFAULT_PLAN: Final = ReadPlan()

@@ -7,8 +7,9 @@ and in a script the text can plausibly be in, wins.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
 from typing import Final
@@ -16,18 +17,24 @@ from typing import Final
 import cv2
 import numpy as np
 
+from cloud.claims import current_claim
+from cloud.ensemble import SecondEngine, UnsureLine
 from cloud.pictures import decoded
 from cloud.rows import rows_inside
-from cloud.validation import LineJob, ReadJob
+from cloud.translation import PlannedTranslator
+from cloud.validation import LineJob, ReadJob, TextJob
 from shared.clock import Clock
+from shared.errors import InputError
 from shared.geometry import Homography, ImageBgr, Quad, side_lengths, transform
+from shared.models.apertium import EngineName
 from shared.models.detection import DetectedLine
 from shared.models.packs import InstalledPack
 from shared.models.recognition import Recognition
-from shared.models.rectify import crop_inner
+from shared.models.rectify import crop_inner, rectify
 from shared.models.script import LANGUAGE_SCRIPTS, ScriptCheck, alphabet_scripts
+from shared.models.seen_lines import Look
 from shared.models.sign_reader import SignReader
-from shared.models.sign_translation import SignTranslation, SignTranslator, combine
+from shared.models.sign_translation import SignTranslation, combine
 from shared.stages import StageTimes
 
 SURE_MEAN: Final = 0.95
@@ -66,6 +73,9 @@ class LineReading:
         script: what script the text is in, and whether the recogniser can read it.
         detection_confidence: 0..1.
         sign: lines with the same number belong together.
+        crop: its picture as it was read, for whoever reads it again; None where there is none.
+        read_by: the recogniser that read it; None for the reader's own pack.
+        chance: P(right), calibrated for `read_by`; None where the pack's calibration serves.
     """
 
     quad: Quad
@@ -73,6 +83,9 @@ class LineReading:
     script: ScriptCheck
     detection_confidence: float
     sign: int = 0
+    crop: ImageBgr | None = field(default=None, repr=False, compare=False)
+    read_by: EngineName | None = None
+    chance: float | None = None
 
     @property
     def height_px(self) -> float:
@@ -154,9 +167,19 @@ class LargeReader:
         translator: the phrasebook and the translation packs.
         clock: measures stages.
         beam: width of the translator's search.
+        second_engine: reads again what the reader is not sure of; None for nothing.
     """
 
-    def __init__(self, *, reader: SignReader, translator: SignTranslator, clock: Clock, beam: int) -> None:
+    def __init__(
+        self,
+        *,
+        reader: SignReader,
+        translator: PlannedTranslator,
+        clock: Clock,
+        beam: int,
+        second_engine: SecondEngine | None = None,
+    ) -> None:
+        self._second_engine = second_engine
         self._reader = reader
         self._translator = translator
         self._clock = clock
@@ -173,25 +196,39 @@ class LargeReader:
         return self._reader.recogniser.pack
 
     def __call__(self, job: ReadJob) -> SignReading:
-        """Read one sign or one frame.
+        """Read one sign or one frame, on behalf of this thread's claim.
 
         Raises:
-            Refusal: a picture cannot be decoded.
+            Refusal: a picture cannot be decoded, or nobody waits for the reading any more.
             PackError: a model failed.
         """
         stages = StageTimes(self._clock)
         with stages.measure("decode"):
             images = [decoded(line.image, is_frame=job.is_frame) for line in job.lines]
+        self._go_on()
         if job.is_frame:
             read, second_looks = self._read_frame(images[0], job, stages), 0
             seen = bool(read)
         else:
             read, second_looks, seen = self._read_strip(images, job, stages)
+        self._go_on()
+        if job.plan.second_engine and not all(line.sure for line in read):
+            with stages.measure("second_engine"):
+                read = self._reread(read, job.source, min(job.deadline, current_claim().deadline))
         kept = tuple(line for line in read if line.rejection is None)
+        self._go_on()
         with stages.measure("translate"):
             translation = self._translate(kept, job)
         rejection = None if kept else self._why_nothing(read, job.source, seen=seen)
         return SignReading(kept, rejection, translation, second_looks, stages.milliseconds)
+
+    def translate(self, job: TextJob) -> SignTranslation:
+        """Translate the lines of one sign.
+
+        Raises:
+            PackError: a model failed.
+        """
+        return self._translate_texts([job.lines], job)
 
     def read_picture(self, image: ImageBgr, *, source: str | None = None) -> list[LineReading]:
         """Every line of a whole picture, sign after sign, rejected ones included; nothing is translated.
@@ -204,7 +241,7 @@ class LargeReader:
             InputError: the picture is not BGR.
             PackError: a model failed.
         """
-        return self._lines(image, self._reader.find(image), source)
+        return self._reread(self._lines(image, self._reader.find(image), source), source, math.inf)
 
     def _read_frame(self, image: ImageBgr, job: ReadJob, stages: StageTimes) -> list[LineReading]:
         with stages.measure("detect"):
@@ -218,10 +255,34 @@ class LargeReader:
         return [replace(line, quad=transform(to_frame, line.quad)) for line in lines]
 
     def _lines(self, image: ImageBgr, found: Sequence[DetectedLine], source: str | None) -> list[LineReading]:
-        return [
+        lines = [
             LineReading(line.quad, line.look.recognition, line.look.script, line.detection, line.sign)
             for line in self._reader.read_lines(image, found, languages=() if source is None else (source,))
         ]
+        if self._second_engine is None:
+            return lines
+        return [line if line.sure else replace(line, crop=_straight(image, line.quad)) for line in lines]
+
+    def _reread(self, lines: list[LineReading], source: str | None, deadline: float) -> list[LineReading]:
+        """The lines, those that the reader is not sure of after a second engine has read them too."""
+        unsure = {
+            index: UnsureLine(line.crop, Look(line.recognition, line.script), line.height_px)
+            for index, line in enumerate(lines)
+            if line.crop is not None and not line.sure and line.height_px >= FLOOR_HEIGHT_PX
+        }
+        if self._second_engine is None or not unsure:
+            return lines
+        combined = self._second_engine.combine(list(unsure.values()), source=source, deadline=deadline)
+        again = list(lines)
+        for index, one in zip(unsure, combined, strict=True):
+            again[index] = replace(
+                lines[index],
+                recognition=one.look.recognition,
+                script=one.look.script,
+                read_by=one.read_by,
+                chance=one.chance,
+            )
+        return again
 
     def _read_strip(
         self, images: Sequence[ImageBgr], job: ReadJob, stages: StageTimes
@@ -238,6 +299,7 @@ class LargeReader:
                 read.append(look)
                 continue
             second_looks += 1
+            self._go_on()
             with stages.measure("second_look"):
                 lines, found = self._second_look(cut, look, job)
             read.extend(lines)
@@ -282,6 +344,7 @@ class LargeReader:
                 look.recognition,
                 look.script,
                 crop.detection_confidence,
+                crop=crop.turned().image if look.upside_down else crop.image,
             )
             for crop, look in zip(crops, looks, strict=True)
         ]
@@ -302,12 +365,18 @@ class LargeReader:
     def _translate(self, lines: Sequence[LineReading], job: ReadJob) -> SignTranslation:
         """A strip is one sign; a frame is as many as its lines form."""
         groups = [[line.recognition.text for line in sign] for _, sign in groupby(lines, key=lambda line: line.sign)]
+        return self._translate_texts(groups, job)
+
+    def _translate_texts(self, signs: Sequence[Sequence[str]], job: ReadJob | TextJob) -> SignTranslation:
+        beam = self._beam if job.plan.beam is None else job.plan.beam
+        translator = self._translator.of(job.plan)
         return combine(
-            [
-                self._translator.translate_sign(texts, source=job.source, target=job.target, beam=self._beam)
-                for texts in groups
-            ]
+            [translator.translate_sign(texts, source=job.source, target=job.target, beam=beam) for texts in signs]
         )
+
+    def _go_on(self) -> None:
+        """Stop between two stages when nobody waits for the result any more."""
+        current_claim().check(self._clock.monotonic())
 
 
 def _cut_strip(image: ImageBgr, line: LineJob) -> _Cut:
@@ -322,6 +391,14 @@ def _cut_strip(image: ImageBgr, line: LineJob) -> _Cut:
 def _homography(source: Quad, target: Quad) -> Homography:
     """The homography that maps one quad onto another."""
     return np.asarray(cv2.getPerspectiveTransform(source, target), dtype=np.float64)
+
+
+def _straight(image: ImageBgr, quad: Quad) -> ImageBgr | None:
+    """The picture of a line; None for a sliver at the picture's edge."""
+    try:
+        return rectify(image, quad, turn=False)[0]
+    except InputError:
+        return None
 
 
 def _rectangle(width: int, height: int) -> Quad:

@@ -10,7 +10,7 @@ from shared.geometry import Quad
 from shared.messages.wayword.v1 import cloud_pb2, types_pb2
 from shared.models.calibration import Calibration, LineSignals
 from shared.models.packs import InstalledPack
-from shared.models.sign_translation import NoTranslation, TranslationEngine
+from shared.models.sign_translation import NoTranslation, SignTranslation, TranslationEngine
 
 ENGINES: Final[Mapping[TranslationEngine, types_pb2.Engine.ValueType]] = {
     TranslationEngine.NONE: types_pb2.ENGINE_NONE,
@@ -57,7 +57,7 @@ def reading_message(
         translation=translation.translation,
         direction=types_pb2.Direction(source=translation.source or "", target=request.direction.target),
         tier=types_pb2.TIER_CLOUD,
-        recognition_pack=types_pb2.PackRef(name=recognition_pack.name, version=recognition_pack.version),
+        recognition_pack=_read_by(sign, recognition_pack),
         engine=ENGINES[translation.engine],
         state=types_pb2.READING_STATE_REFINED,
         confidence=_confidence(sign, recognition_pack.name, calibration),
@@ -80,6 +80,30 @@ def reading_message(
     return message
 
 
+def translation_message(
+    request: cloud_pb2.TranslateRequest, translation: SignTranslation, *, calibration: Calibration
+) -> cloud_pb2.TranslateReply:
+    """The answer to a text.
+
+    Args:
+        request: as received.
+        translation: of its lines.
+        calibration: turns raw scores into probabilities.
+    """
+    reply = cloud_pb2.TranslateReply(
+        idempotency_key=request.idempotency_key,
+        translation=translation.translation,
+        direction=types_pb2.Direction(source=translation.source or "", target=request.direction.target),
+        engine=ENGINES[translation.engine],
+    )
+    if translation.pack_name:
+        reply.translation_pack.CopyFrom(types_pb2.PackRef(name=translation.pack_name, version=translation.pack_version))
+    if translation.reason is not None:
+        reply.unreadable = REASONS[translation.reason]
+    _add_translated(reply.confidence, translation, calibration)
+    return reply
+
+
 def _confidence(sign: SignReading, pack_name: str, calibration: Calibration) -> types_pb2.Confidence:
     """Each stage by its least sure line: a sign is right when all of its lines are."""
     confidence = types_pb2.Confidence()
@@ -88,21 +112,37 @@ def _confidence(sign: SignReading, pack_name: str, calibration: Calibration) -> 
     confidence.detection = min(line.detection_confidence for line in sign.lines)
     confidence.recognition = min(_recognised(line, pack_name, calibration) for line in sign.lines)
     confidence.script = min(line.script.probability for line in sign.lines)
-    if sign.translation.language_probability is not None:
-        confidence.language = sign.translation.language_probability
-    if sign.translation.engine is not TranslationEngine.NONE:
-        signals = sign.translation.signals
+    _add_translated(confidence, sign.translation, calibration)
+    return confidence
+
+
+def _add_translated(confidence: types_pb2.Confidence, translation: SignTranslation, calibration: Calibration) -> None:
+    """How sure language and translation are."""
+    if translation.language_probability is not None:
+        confidence.language = translation.language_probability
+    if translation.engine is not TranslationEngine.NONE:
+        signals = translation.signals
         confidence.translation = calibration.translation(
-            sign.translation.engine.value,
+            translation.engine.value,
             mean_log_probability=signals.mean_log_probability,
             min_log_probability=signals.minimum_log_probability,
             phrase_score=signals.phrase_score,
             quality=signals.quality,
         )
-    return confidence
+
+
+def _read_by(sign: SignReading, pack: InstalledPack) -> types_pb2.PackRef:
+    """What read the lines: the reader's pack, another recogniser, or several, each named once."""
+    names = dict.fromkeys(
+        (pack.name, pack.version) if line.read_by is None else (line.read_by.name, line.read_by.version)
+        for line in sign.lines
+    ) or {(pack.name, pack.version): None}
+    return types_pb2.PackRef(name="+".join(name for name, _ in names), version="+".join(value for _, value in names))
 
 
 def _recognised(line: LineReading, pack_name: str, calibration: Calibration) -> float:
+    if line.chance is not None:
+        return line.chance
     return calibration.line(pack_name, LineSignals.of(line.recognition, height_px=line.height_px))
 
 

@@ -1,23 +1,29 @@
 """Who computes what, and when it is better to say no at once.
 
-A few worker threads, each with models of its own, take jobs in the order they came. A call that cannot be served
-before its deadline is refused when it arrives, while the caller still has time for another answer; a call that was
-cancelled or expired while it waited is never computed. There is no batching: on one CPU thread a batch of crops takes
-as long as the crops one by one.
+A few worker threads, each with models of its own, take the most urgent job first (earliest deadline first, which for
+jobs of one deadline is the order they came in; Liu and Layland, 1973); jobs of batches come after those of phones and
+never hold every worker. A call that cannot be served before its deadline is refused when it arrives, while the caller
+still has time for another answer, and so is one that would push an admitted call past its own. A call that was
+cancelled or expired while it waited is never computed, and one that is being computed then is stopped where it can be
+(see `claims`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_right, insort
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Final, Generic, TypeVar
 
+from cloud.claims import Claim, expired, on_behalf_of
 from cloud.refusals import Reason, Refusal
+from cloud.threads import stand_back
 from shared.clock import Clock
 
 JobT = TypeVar("JobT")
@@ -27,22 +33,12 @@ SMOOTHING: Final = 0.2
 """Weight of the newest measurement in the running estimates of seconds per unit of cost and of their deviation."""
 DEVIATIONS: Final = 2.0
 """Mean absolute deviations above the mean that a job is expected to take: most take less, for whatever their spread."""
+HEADROOM: Final = 0.75
+"""A job is admitted if it is expected to be done within this share of its time. The spread of jobs is in the margin
+already; this is for what slows all of them at once, such as other work on the machine. Beyond capacity it costs nothing:
+the queue is shorter, and never empty. A judgement."""
 MIN_RETRY_AFTER_S: Final = 0.05
 """A refused caller is never told to come back sooner than this."""
-
-
-@dataclass(eq=False, slots=True)
-class _Waiting(Generic[JobT, ResultT]):
-    job: JobT
-    cost: float
-    deadline: float
-    answer: asyncio.Future[ResultT]
-
-
-@dataclass(eq=False, slots=True)
-class _Running:
-    cost: float
-    started: float
 
 
 class WorkEstimate:
@@ -65,13 +61,43 @@ class WorkEstimate:
         self._deviation += SMOOTHING * (abs(seconds_per_unit - self._mean) - self._deviation)
         self._mean += SMOOTHING * (seconds_per_unit - self._mean)
 
+    def not_below(self, seconds_per_unit: float) -> None:
+        """One job was stopped after so long: it tells something only if that is more than was thought."""
+        if seconds_per_unit > self._mean:
+            self.measured(seconds_per_unit)
+
     def mean(self, cost: float) -> float:
         """Seconds a job of this cost takes on average."""
         return cost * self._mean
 
-    def margin(self, costs: Iterable[float]) -> float:
-        """Seconds by which jobs of these costs, one after the other, may well exceed their average."""
-        return DEVIATIONS * self._deviation * math.sqrt(sum(cost * cost for cost in costs))
+    def left(self, cost: float, elapsed: float) -> float:
+        """Seconds that a job of this cost is still expected to take: one that is overdue is not done just for that."""
+        return max(self.mean(cost) - elapsed, cost * self._deviation)
+
+    def spread(self, cost: float) -> float:
+        """Seconds by which a job of this cost may well exceed its average."""
+        return DEVIATIONS * self._deviation * cost
+
+
+@dataclass(eq=False, slots=True)
+class _Item(Generic[JobT, ResultT]):
+    """One job. `rank` orders those that wait."""
+
+    job: JobT
+    cost: float
+    work: WorkEstimate
+    rank: tuple[bool, float, int]
+    claim: Claim
+    answer: asyncio.Future[ResultT]
+    started: float = 0.0
+
+    @property
+    def urgent(self) -> bool:
+        return not self.rank[0]
+
+
+def _rank(item: _Item[JobT, ResultT]) -> tuple[bool, float, int]:
+    return item.rank
 
 
 class Scheduler(Generic[JobT, ResultT]):
@@ -81,7 +107,8 @@ class Scheduler(Generic[JobT, ResultT]):
         workers: each is called from one thread at a time.
         clock: deadlines and measurements.
         max_waiting: jobs that may wait for a worker.
-        seconds_per_unit: first estimate of the work behind one unit of cost; measured from then on.
+        seconds_per_unit: first estimate of the work behind one unit of cost; measured from then on, for each kind of
+            job by itself.
     """
 
     def __init__(
@@ -94,12 +121,15 @@ class Scheduler(Generic[JobT, ResultT]):
     ) -> None:
         self._idle = list(workers)
         self._worker_count = len(workers)
+        # One worker is always left to phones, where there are two.
+        self._background_count = max(1, len(workers) - 1)
         self._clock = clock
         self._max_waiting = max_waiting
-        self._work = WorkEstimate(seconds_per_unit)
-        self._waiting: deque[_Waiting[JobT, ResultT]] = deque()
-        self._running: dict[asyncio.Future[ResultT], _Running] = {}
-        self._pool = ThreadPoolExecutor(len(workers), thread_name_prefix="reader")
+        self._work = defaultdict[str, WorkEstimate](lambda: WorkEstimate(seconds_per_unit))
+        self._waiting: list[_Item[JobT, ResultT]] = []
+        self._running: dict[asyncio.Future[ResultT], _Item[JobT, ResultT]] = {}
+        self._pool = ThreadPoolExecutor(len(workers), thread_name_prefix="reader", initializer=stand_back)
+        self._numbers = count()
         self._closed = False
 
     @property
@@ -107,28 +137,59 @@ class Scheduler(Generic[JobT, ResultT]):
         """Jobs that wait for a worker."""
         return len(self._waiting)
 
-    def estimated_wait(self) -> float:
-        """Seconds until a worker is free for a job that came now, on average."""
-        if self._idle:
+    def estimated_wait(self, *, urgent: bool = True) -> float:
+        """Seconds until a worker is free for the last in the queue, on average."""
+        if self._free(urgent=urgent):
             return 0.0
+        ahead = sum(item.work.mean(item.cost) for item in self._waiting if item.urgent or not urgent)
+        return (ahead + self._running_left()) / self._worker_count
+
+    def _free(self, *, urgent: bool) -> bool:
+        if not self._idle:
+            return False
+        return urgent or sum(not item.urgent for item in self._running.values()) < self._background_count
+
+    def _running_left(self) -> float:
         now = self._clock.monotonic()
-        ahead = sum(self._work.mean(item.cost) for item in self._waiting)
-        ahead += sum(max(self._work.mean(item.cost) - (now - item.started), 0.0) for item in self._running.values())
-        return ahead / self._worker_count
+        return sum(item.work.left(item.cost, now - item.started) for item in self._running.values())
 
-    def _latest_end(self, cost: float) -> float:
-        """Seconds until a job of this cost, if it came now, is done but in bad luck."""
-        ahead = [item.cost for item in self._waiting] + [item.cost for item in self._running.values()]
-        costs = [*(one / self._worker_count for one in ahead), cost]
-        return self.estimated_wait() + self._work.mean(cost) + self._work.margin(costs)
+    def _fits(self, new: _Item[JobT, ResultT]) -> bool:
+        """Whether a job would be done well before its deadline but in bad luck, and make no admitted one late."""
+        now = self._clock.monotonic()
+        workers = self._worker_count
+        ahead = self._running_left()
+        squares = sum(item.work.spread(item.cost) ** 2 for item in self._running.values())
+        place = bisect_right(self._waiting, new.rank, key=_rank)
 
-    async def submit(self, job: JobT, *, cost: float, deadline: float) -> ResultT:
+        def end(item: _Item[JobT, ResultT], ahead: float, squares: float) -> float:
+            margin = math.sqrt(squares / workers**2 + item.work.spread(item.cost) ** 2)
+            return now + ahead / workers + item.work.mean(item.cost) + margin
+
+        for item in self._waiting[:place]:
+            ahead += item.work.mean(item.cost)
+            squares += item.work.spread(item.cost) ** 2
+        if end(new, ahead, squares) > now + HEADROOM * (new.claim.deadline - now):
+            return False
+        more, more_squares = new.work.mean(new.cost), new.work.spread(new.cost) ** 2
+        for item in self._waiting[place:]:
+            # Batches give way to phones, and a job that is late already is not saved by refusing another.
+            if item.urgent or not new.urgent:
+                deadline = item.claim.deadline
+                if end(item, ahead, squares) <= deadline < end(item, ahead + more, squares + more_squares):
+                    return False
+            ahead += item.work.mean(item.cost)
+            squares += item.work.spread(item.cost) ** 2
+        return True
+
+    async def submit(self, job: JobT, *, cost: float, deadline: float, kind: str = "", urgent: bool = True) -> ResultT:
         """Run one job.
 
         Args:
             job: what a worker is called with.
             cost: expected work, in any unit used for every job.
             deadline: on the clock; the job is not started after it.
+            kind: jobs of one kind take a like time for their cost.
+            urgent: False for a job that gives way to all that are.
 
         Raises:
             Refusal: DRAINING, EXPIRED, or OVERLOADED with the time after which to try again.
@@ -136,22 +197,29 @@ class Scheduler(Generic[JobT, ResultT]):
         """
         if self._closed:
             raise Refusal(Reason.DRAINING, "the service is shutting down")
-        now = self._clock.monotonic()
-        if deadline <= now:
-            raise _expired()
+        if deadline <= self._clock.monotonic():
+            raise expired()
+        item = _Item[JobT, ResultT](
+            job,
+            cost,
+            self._work[kind],
+            (not urgent, deadline, next(self._numbers)),
+            Claim(deadline),
+            asyncio.get_running_loop().create_future(),
+        )
         # An idle worker takes any job: were it refused for a too dark estimate, no measurement would ever mend that.
-        if not self._idle and (len(self._waiting) >= self._max_waiting or now + self._latest_end(cost) > deadline):
+        if not self._free(urgent=urgent) and (len(self._waiting) >= self._max_waiting or not self._fits(item)):
             raise Refusal(
                 Reason.OVERLOADED,
                 "no capacity before the deadline of the call",
-                retry_after_s=max(self.estimated_wait(), MIN_RETRY_AFTER_S),
+                retry_after_s=max(self.estimated_wait(urgent=urgent), MIN_RETRY_AFTER_S),
             )
-        item = _Waiting[JobT, ResultT](job, cost, deadline, asyncio.get_running_loop().create_future())
-        self._waiting.append(item)
+        insort(self._waiting, item, key=_rank)
         self._dispatch()
         try:
             return await item.answer
         finally:
+            item.claim.left = True
             # Cancelled while it waited: make room for another at once.
             if item in self._waiting:
                 self._waiting.remove(item)
@@ -164,30 +232,30 @@ class Scheduler(Generic[JobT, ResultT]):
         self._pool.shutdown(wait=False)
 
     def _dispatch(self) -> None:
-        while self._idle and self._waiting:
-            item = self._waiting.popleft()
+        # Those of batches are last: when the first may not start, no other may.
+        while self._waiting and self._free(urgent=self._waiting[0].urgent):
+            item = self._waiting.pop(0)
             if item.answer.done():
                 continue
             now = self._clock.monotonic()
-            if item.deadline <= now:
-                item.answer.set_exception(_expired())
+            if item.claim.deadline <= now:
+                item.answer.set_exception(expired())
                 continue
             worker = self._idle.pop()
-            work = asyncio.get_running_loop().run_in_executor(self._pool, worker, item.job)
-            self._running[work] = _Running(item.cost, now)
-            work.add_done_callback(partial(self._finish, item, worker))
+            item.started = now
+            work = asyncio.get_running_loop().run_in_executor(self._pool, _serve, worker, item)
+            self._running[work] = item
+            work.add_done_callback(partial(self._finish, worker))
 
-    def _finish(
-        self,
-        item: _Waiting[JobT, ResultT],
-        worker: Callable[[JobT], ResultT],
-        work: asyncio.Future[ResultT],
-    ) -> None:
-        run = self._running.pop(work)
+    def _finish(self, worker: Callable[[JobT], ResultT], work: asyncio.Future[ResultT]) -> None:
+        item = self._running.pop(work)
         self._idle.append(worker)
+        took = (self._clock.monotonic() - item.started) / item.cost
         error = work.exception()
         if error is None:
-            self._work.measured((self._clock.monotonic() - run.started) / run.cost)
+            item.work.measured(took)
+        elif isinstance(error, Refusal) and error.reason is Reason.EXPIRED:
+            item.work.not_below(took)
         # A caller that went away takes neither the result nor the error.
         if not item.answer.done():
             if error is None:
@@ -197,5 +265,7 @@ class Scheduler(Generic[JobT, ResultT]):
         self._dispatch()
 
 
-def _expired() -> Refusal:
-    return Refusal(Reason.EXPIRED, "the deadline of the call passed before it could be computed")
+def _serve(worker: Callable[[JobT], ResultT], item: _Item[JobT, ResultT]) -> ResultT:
+    """In the worker's thread."""
+    with on_behalf_of(item.claim):
+        return worker(item.job)

@@ -11,10 +11,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from cloud.connections import allow_open_files, connection_options
 from cloud.hosting import HostedService
 from cloud.settings import CloudSettings
-from shared.errors import StorageError, UsageError
-from shared.limits import MAX_RPC_BYTES
+from cloud.tls import server_credentials
+from shared.errors import UsageError
 
 logger = logging.getLogger("wayword.cloud")
 
@@ -40,12 +41,7 @@ class CloudServer:
         self._health = health_aio.HealthServicer()
         self._upkeep: list[asyncio.Task[None]] = []
         self._server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", MAX_RPC_BYTES),
-                ("grpc.max_send_message_length", MAX_RPC_BYTES),
-                # Without this a second service on a taken port would quietly share its calls.
-                ("grpc.so_reuseport", 0),
-            ],
+            options=connection_options(settings),
             interceptors=list(interceptors),
             maximum_concurrent_rpcs=settings.max_calls,
         )
@@ -70,7 +66,8 @@ class CloudServer:
         """
         host, wanted = self._settings.address()
         address = f"[{host}]:{wanted}" if ":" in host else f"{host}:{wanted}"
-        credentials = _credentials(self._settings)
+        credentials = server_credentials(self._settings)
+        allow_open_files(self._settings.max_connections)
         try:
             if credentials is None:
                 port = self._server.add_insecure_port(address)
@@ -105,13 +102,3 @@ def _report(task: asyncio.Task[None]) -> None:
     """An upkeep that fails is noticed at once; calls go on being served."""
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.error("%s ended: %s", task.get_name(), error)
-
-
-def _credentials(settings: CloudSettings) -> grpc.ServerCredentials | None:
-    """None for plain text."""
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    try:
-        return grpc.ssl_server_credentials([(settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())])
-    except OSError as error:
-        raise StorageError(f"cannot read {error.filename}: {error.strerror}") from error

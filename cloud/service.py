@@ -6,19 +6,28 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-import grpc
-
+from cloud.announcing import announce
+from cloud.arms_told import ToldArms
+from cloud.calls import Call
+from cloud.endpoint_hosting import open_endpoint
+from cloud.experiments_opening import ArmCollector, experiment_services, open_experiments
+from cloud.front import front
 from cloud.hosting import HostedService
-from cloud.loading import load_readers, warm_up
-from cloud.reader_service import ReaderService
+from cloud.improving import Improver
+from cloud.loading import LoadedModels, load_models
+from cloud.metrics import CloudMetrics
+from cloud.observing import ReadObserver, all_of
+from cloud.packs_service import packs_services
+from cloud.places_loading import open_places
+from cloud.plans import ReadPlan
+from cloud.reader_service import PlaceMemory, ReaderService
+from cloud.rest_hosting import start_rest
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
+from cloud.threads import leave_what_is_loaded, put_event_loop_first
 from shared.clock import Clock
-from shared.errors import StorageError
 from shared.events import EventLog
-from shared.files import replace_file
 from shared.models.calibration import Calibration
-from shared.models.packs import PackStore, default_store_root
 
 
 async def serve(
@@ -41,6 +50,7 @@ async def serve(
     Raises:
         WaywordError: it cannot start.
     """
+    put_event_loop_first()
     async with AsyncExitStack() as stack:
         events = EventLog(
             settings.events,
@@ -49,59 +59,123 @@ async def serve(
             on_loss=lambda problem: warn(f"{problem}; going on without it"),
         )
         stack.callback(events.close)
-        reader_service = await _reader_service(settings, clock, events, stop)
-        if reader_service is None:
+        fronted = await stack.enter_async_context(front(settings, clock, events=events, warn=warn))
+        experiments = open_experiments(settings, clock, events=events, warn=warn)
+        fronted.metrics.collect(ArmCollector(experiments))
+        outside = open_endpoint(settings, clock, fronted.metrics, on_spent=experiments.spent)
+        stack.push_async_callback(outside.close)
+        models = await _models(settings, clock, events, stop)
+        if models is None:
             return stop.result()
-        services: list[HostedService] = [reader_service]
-        interceptors: list[grpc.aio.ServerInterceptor] = []
-        server = CloudServer(services, settings, interceptors=interceptors)
+        stack.callback(models.recogniser.close)
+        shared = open_places(settings, clock, events)
+        places: PlaceMemory | None = None if shared is None else shared.recall
+        observers: list[ReadObserver] = [experiments.observe]
+        reader_service = make_reader_service(
+            models,
+            settings,
+            clock,
+            events,
+            plan_for=experiments.plan_for,
+            places=places,
+            on_read=all_of(observers),
+            endpoint=outside.use,
+        )
+        _watch(fronted.metrics, reader_service, models)
+        services: list[HostedService] = [reader_service, *packs_services(settings, clock, events=events)]
+        if shared is not None:
+            services.append(shared.service)
+        services += experiment_services(settings, clock, events=events, experiments=experiments)
+        server = CloudServer(services, settings, interceptors=(*fronted.interceptors, ToldArms()))
+        rest = await start_rest(settings, reader_service, fronted, clock, say=say, warn=warn)
+        stack.push_async_callback(rest.drain)
         host, port = await server.start()
         try:
-            _announce(settings, host, port, say)
+            announce(settings.port_file, host, port, say)
+            if fronted.metrics_address is not None:
+                say(f"metrics on http://{fronted.metrics_address}/metrics")
+            if models.second_engine:
+                say(models.second_engine)
             events.write("serving", port=port, workers=settings.workers)
             code = await stop
             events.write("draining")
         finally:
-            await server.drain()
+            await asyncio.gather(rest.drain(), server.drain())
             if settings.port_file is not None:
                 settings.port_file.unlink(missing_ok=True)
         events.write("stopped")
         return code
 
 
-async def _reader_service(
+async def _models(
     settings: CloudSettings, clock: Clock, events: EventLog, stop: asyncio.Future[int]
-) -> ReaderService | None:
-    """The reader's service with its models loaded and warm; None when it was stopped meanwhile."""
-    store = PackStore(settings.packs if settings.packs is not None else default_store_root())
+) -> LoadedModels | None:
+    """The models, loaded and warm; None when the service was stopped meanwhile."""
     loading = asyncio.create_task(
-        asyncio.to_thread(load_readers, store, workers=settings.workers, clock=clock, beam=settings.beam)
+        asyncio.to_thread(load_models, settings, clock=clock, on_engine_failure=_failures(events))
     )
     await asyncio.wait((loading, stop), return_when=asyncio.FIRST_COMPLETED)
     if stop.done():
         return None
-    readers = await loading
-    seconds_per_line = max([await asyncio.to_thread(warm_up, reader, clock=clock) for reader in readers])
-    events.write("loaded", seconds_per_line=seconds_per_line)
+    models = await loading
+    leave_what_is_loaded()
+    events.write("loaded", seconds_per_line=models.seconds_per_line, on_gpu=models.recogniser.on_gpu)
+    return models
+
+
+def _watch(metrics: CloudMetrics, reader_service: ReaderService, models: LoadedModels) -> None:
+    """How full the service is, for Prometheus."""
+    batcher = models.recogniser.batcher
+    metrics.gauge("wayword_waiting_calls", "Calls that wait for a worker.", lambda: reader_service.waiting)
+    metrics.gauge("wayword_waiting_lines", "Lines that wait for a recogniser.", lambda: batcher.waiting)
+    metrics.gauge(
+        "wayword_batch_lines",
+        "Mean lines of the last 1024 batches.",
+        lambda: sum(batcher.batches.copy()) / max(len(batcher.batches), 1),
+    )
+
+
+def _failures(events: EventLog) -> Callable[[str], None]:
+    """Writes down that the second engine failed; its lines are answered without it."""
+    return lambda reason: events.write("second_engine_failed", reason=reason)
+
+
+def make_reader_service(
+    models: LoadedModels,
+    settings: CloudSettings,
+    clock: Clock,
+    events: EventLog,
+    *,
+    plan_for: Callable[[Call], ReadPlan] | None,
+    places: PlaceMemory | None,
+    on_read: ReadObserver,
+    endpoint: Improver | None = None,
+) -> ReaderService:
+    """The reader's service over loaded models.
+
+    Args:
+        models: closed by whoever loaded them.
+        settings: bounds.
+        clock: of every wait and deadline.
+        events: gets one event per read.
+        plan_for: how a call is to be read; None for the default.
+        places: memory of what others read; None for none.
+        on_read: told of every read.
+        endpoint: external model; None for none.
+    """
+    readers = models.readers
     return ReaderService(
         readers,
-        seconds_per_line=seconds_per_line,
-        targets=readers[0].targets,
+        translators=[reader.translate for reader in readers],
+        seconds_per_line=models.seconds_per_line,
+        targets=readers[0].targets if endpoint is None else readers[0].targets | frozenset(settings.endpoint_targets),
         recognition_pack=readers[0].recognition_pack,
         calibration=Calibration.builtin(),
         settings=settings,
         clock=clock,
         events=events,
+        plan_for=plan_for,
+        places=places,
+        on_read=on_read,
+        endpoint=endpoint,
     )
-
-
-def _announce(settings: CloudSettings, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Write the port file in one step, and say where the service is."""
-    if settings.port_file is not None:
-        path = settings.port_file
-        try:
-            replace_file(path, f"{port}\n".encode())
-        except OSError as error:
-            raise StorageError(f"cannot write the port file {path}: {error.strerror}") from error
-    shown = f"[{host}]" if ":" in host else host
-    say(f"listening on {shown}:{port}")

@@ -15,7 +15,17 @@ from cloud.pictures import checked_size
 from cloud.plans import DEFAULT_PLAN, ReadPlan
 from cloud.refusals import Reason, Refusal
 from shared.geometry import Quad, area
-from shared.limits import MAX_COORDINATE, MAX_FRAME_SIDE, MAX_STRIP_HEIGHT, MAX_STRIP_LINES, MAX_STRIP_WIDTH
+from shared.limits import (
+    MAX_BATCH_STRIPS,
+    MAX_COORDINATE,
+    MAX_FRAME_SIDE,
+    MAX_READING_LINES,
+    MAX_STRIP_HEIGHT,
+    MAX_STRIP_LINES,
+    MAX_STRIP_WIDTH,
+    MAX_TEXT_CHARACTERS,
+    MAX_TRANSLATE_CHARACTERS,
+)
 from shared.messages.wayword.v1 import cloud_pb2, types_pb2
 
 MAX_KEY_CHARACTERS: Final = 128
@@ -24,6 +34,9 @@ INNER_SLACK: Final = 1.0
 """Pixels by which `inner` may reach over the edge of its picture: half a pixel of convention, half of rounding."""
 FRAME_COST: Final = 8.0
 """Work of a whole frame in units of one strip line: full-size detection plus the lines it finds."""
+TEXT_COST: Final = 0.5
+"""Work of translating a text in the same units, before it was measured."""
+_LINE_CHARACTERS: Final = 24  # of a usual line on a sign
 _LANGUAGE: Final = re.compile(r"[a-z]{2}")
 
 
@@ -73,6 +86,40 @@ class ReadJob:
         """Expected work, in units of one strip line."""
         return FRAME_COST if self.is_frame else float(len(self.lines))
 
+    @property
+    def kind(self) -> str:
+        """Jobs of one kind take a like time for their cost."""
+        return "frame" if self.is_frame else "strip"
+
+
+@dataclass(frozen=True, slots=True)
+class TextJob:
+    """The lines of one sign to translate.
+
+    Attributes:
+        lines: in reading order.
+        source: language of the text, None when unknown.
+        target: language wanted.
+        plan: how to translate it.
+        deadline: as of `ReadJob`.
+    """
+
+    lines: tuple[str, ...]
+    source: str | None
+    target: str
+    plan: ReadPlan = DEFAULT_PLAN
+    deadline: float = math.inf
+
+    @property
+    def cost(self) -> float:
+        """Expected work, in units of one strip line: a search's time goes with the length of the text."""
+        return TEXT_COST * max(1.0, sum(map(len, self.lines)) / _LINE_CHARACTERS)
+
+    @property
+    def kind(self) -> str:
+        """See `ReadJob.kind`."""
+        return "text"
+
 
 def read_job(request: cloud_pb2.ReadStripRequest, *, targets: Iterable[str]) -> ReadJob:
     """Check a request against the contract and the caps.
@@ -84,11 +131,7 @@ def read_job(request: cloud_pb2.ReadStripRequest, *, targets: Iterable[str]) -> 
     Raises:
         Refusal: with the reason; nothing has been decoded then.
     """
-    if len(request.idempotency_key) > MAX_KEY_CHARACTERS:
-        raise Refusal(Reason.MALFORMED, f"the idempotency key is longer than {MAX_KEY_CHARACTERS} characters")
-    source, target = request.direction.source, request.direction.target
-    if not _LANGUAGE.fullmatch(target) or (source and not _LANGUAGE.fullmatch(source)):
-        raise Refusal(Reason.MALFORMED, "the direction is not made of lower-case ISO 639-1 codes")
+    source, target = _addressed(request.idempotency_key, request.direction)
     strip = request.strip
     if not strip.lines:
         raise Refusal(Reason.NO_LINES, "the strip has no lines")
@@ -97,13 +140,64 @@ def read_job(request: cloud_pb2.ReadStripRequest, *, targets: Iterable[str]) -> 
     if strip.is_frame and len(strip.lines) != 1:
         raise Refusal(Reason.MALFORMED, "a whole frame is one picture")
     lines = tuple(_line(line, strip) for line in strip.lines)
-    # Last, so that a caller learns of its own mistakes before it learns of our limits.
+    _check_target(target, targets)
+    # No more of the hint than a reading may have; it may be wrong anyway.
+    hint = request.local_text[:MAX_TRANSLATE_CHARACTERS]
+    return ReadJob(lines, strip.encoding, strip.is_frame, source or None, target, local_text=hint)
+
+
+def text_job(request: cloud_pb2.TranslateRequest, *, targets: Iterable[str]) -> TextJob:
+    """Check a text against the contract and the caps.
+
+    Args:
+        request: as received.
+        targets: languages this service can translate into.
+
+    Raises:
+        Refusal: with the reason.
+    """
+    source, target = _addressed(request.idempotency_key, request.direction)
+    if not request.lines:
+        raise Refusal(Reason.NO_LINES, "the text has no lines")
+    if len(request.lines) > MAX_READING_LINES:
+        raise Refusal(Reason.TOO_MANY_LINES, f"the text has more than {MAX_READING_LINES} lines")
+    if max(map(len, request.lines)) > MAX_TEXT_CHARACTERS:
+        raise Refusal(Reason.TEXT_TOO_LONG, f"a line is longer than {MAX_TEXT_CHARACTERS} characters")
+    if sum(map(len, request.lines)) > MAX_TRANSLATE_CHARACTERS:
+        raise Refusal(Reason.TEXT_TOO_LONG, f"the text is longer than {MAX_TRANSLATE_CHARACTERS} characters")
+    _check_target(target, targets)
+    return TextJob(tuple(request.lines), source or None, target)
+
+
+def check_batch(request: cloud_pb2.ReadStripsRequest) -> None:
+    """Check what is asked of a batch as a whole; its strips are checked one by one.
+
+    Raises:
+        Refusal: it is empty, or over the cap.
+    """
+    if not request.requests:
+        raise Refusal(Reason.MALFORMED, "the batch has no strips")
+    if len(request.requests) > MAX_BATCH_STRIPS:
+        raise Refusal(Reason.TOO_MANY_STRIPS, f"the batch has more than {MAX_BATCH_STRIPS} strips")
+
+
+def _addressed(key: str, direction: types_pb2.Direction) -> tuple[str, str]:
+    """Source and target of a request whose key and direction are well formed."""
+    if len(key) > MAX_KEY_CHARACTERS:
+        raise Refusal(Reason.MALFORMED, f"the idempotency key is longer than {MAX_KEY_CHARACTERS} characters")
+    source, target = direction.source, direction.target
+    if not _LANGUAGE.fullmatch(target) or (source and not _LANGUAGE.fullmatch(source)):
+        raise Refusal(Reason.MALFORMED, "the direction is not made of lower-case ISO 639-1 codes")
+    return source, target
+
+
+def _check_target(target: str, targets: Iterable[str]) -> None:
+    """Last of all checks, so that a caller learns of its own mistakes before it learns of our limits."""
     supported = sorted(targets)
     if target not in supported:
         raise Refusal(
             Reason.TARGET_UNSUPPORTED, f"nothing here translates into {target}; supported: {', '.join(supported)}"
         )
-    return ReadJob(lines, strip.encoding, strip.is_frame, source or None, target)
 
 
 def _line(line: types_pb2.StripLine, strip: types_pb2.Strip) -> LineJob:

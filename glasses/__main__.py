@@ -13,6 +13,10 @@ def entry() -> int:
 
 
 def _main() -> int:
+    if sys.argv[1:2] == ["packs"]:
+        from glasses.updates_cli import main as packs
+
+        return packs(sys.argv[2:])
     from glasses.arguments import parser
     from glasses.phones_cli import concerns_phones, run_phones
 

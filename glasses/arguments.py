@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
         prog=PROGRAM,
         description="The glasses: find signs, send them to the phone, draw what they mean. Needs one input, and --hci.",
         epilog="Each setting that --show-settings prints can stand in a TOML file (--config) or in an environment "
-        "variable WAYWORD_GLASSES_<SETTING>.",
+        "variable WAYWORD_GLASSES_<SETTING>. Signed updates of the packs: wayword-glasses packs update --help.",
     )
     source = arguments.add_mutually_exclusive_group()
     source.add_argument("--image", type=Path, metavar="FILE", help="a picture")

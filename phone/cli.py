@@ -18,7 +18,9 @@ from phone.packs_cli import add_packs_parser, run_packs
 from phone.pairing_cli import COMMANDS as PAIRING_COMMANDS
 from phone.pairing_cli import add_pairing_parsers, run_pairing
 from phone.phrases_cli import add_phrases_parser, run_phrases
-from phone.settings import PhoneSettings, PolicyChoice, RecogniserChoice
+from phone.places_cli import add_places_parser, run_places
+from phone.settings import ExperimentsUse, PhoneSettings, PlacesUse, PolicyChoice, RecogniserChoice, TelemetryUse
+from phone.telemetry_cli import add_telemetry_parser, run_telemetry
 from shared import cli
 from shared.clock import SystemClock
 from shared.errors import DirectionUnsupported, UsageError
@@ -36,6 +38,8 @@ _FROM_COMMAND_LINE: Final = (
     "hedging",
     "keep_names",
     "metered",
+    "telemetry",
+    "experiments",
     "database",
     "target",
     "trip_languages",
@@ -45,6 +49,8 @@ _FROM_COMMAND_LINE: Final = (
     "battery",
     "events",
     "packs",
+    "places",
+    "position",
 )
 _INSTALL_HINT: Final = "see: wayword-phone languages; install packs with: wayword-phone packs install"
 
@@ -74,8 +80,12 @@ def main(arguments: Sequence[str]) -> int:
             return run_pairing(options)
         case "ledger":
             return run_ledger(options, _settings(options).database_path(), clock=SystemClock())
+        case "places":
+            return run_places(options, _settings(options), clock=SystemClock())
         case "consent":
             return _consent(options)
+        case "telemetry":
+            return run_telemetry(options, _settings(options))
         case "translate":
             return _translate(options)
         case _:
@@ -123,6 +133,16 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         help="whether bytes cost money (default: ask the machine)",
     )
+    run.add_argument(
+        "--telemetry",
+        choices=[use.value for use in TelemetryUse],
+        help="what is reported to the cloud of how the phone fares (default: off)",
+    )
+    run.add_argument(
+        "--experiments",
+        choices=[use.value for use in ExperimentsUse],
+        help="whether the cloud may try out other values of a few settings (default: on)",
+    )
     run.add_argument("--target", metavar="LANGUAGE", help="your language, to translate into (default: en)")
     run.add_argument(
         "--trip",
@@ -135,6 +155,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--recogniser", choices=[choice.value for choice in RecogniserChoice], help="default: auto")
     run.add_argument("--battery", type=int, metavar="PERCENT", help="assume this battery level")
     run.add_argument("--packs", type=Path, metavar="DIR", help="the pack store")
+    run.add_argument(
+        "--places",
+        choices=[use.value for use in PlacesUse],
+        help='what signs say where: "own" stays on this phone, "shared" is shared with the cloud, never a picture '
+        "(default: own)",
+    )
+    run.add_argument(
+        "--position", metavar="WHERE", help='"LATITUDE,LONGITUDE", "gpsd" or "gpsd://HOST:PORT" (default: nobody knows)'
+    )
     run.add_argument("--events", type=Path, metavar="F", help="append events here, one JSON object a line")
     run.add_argument("--events-content", action="store_true", help="let the events hold what the signs say")
     _add_settings(run)
@@ -143,6 +172,9 @@ def _parser() -> argparse.ArgumentParser:
     add_packs_parser(commands)
     add_phrases_parser(commands)
     _add_settings(add_ledger_parser(commands))
+    _add_settings(add_telemetry_parser(commands))
+    for parser_of_places in add_places_parser(commands):
+        _add_settings(parser_of_places)
     consent = commands.add_parser("consent", help='allow the cloud for a while, under the privacy switch "ask"')
     consent.add_argument("--minutes", type=float, default=60.0, metavar="N", help="for how long (default: 60)")
     consent.add_argument("--withdraw", action="store_true", help="end the consent now")

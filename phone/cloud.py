@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from phone.cloud_channel import CallRefused, CloudTransport
@@ -152,6 +152,10 @@ class CloudClient:
         self._breaker = Breaker(clock=clock, failures_to_open=self._policy.failures_to_open, pause=self._policy.pause)
         self._latencies = Latencies(clock=clock, guess=Guess(self._policy.first_guess, self._policy.first_late))
         self._hedges = HedgeBudget(share=self._policy.hedge_share)
+
+    def use_deadline(self, seconds: float) -> None:
+        """Wait so long for an answer at most, from the next call on."""
+        self._policy = replace(self._policy, deadline=seconds)
 
     @property
     def available(self) -> bool:

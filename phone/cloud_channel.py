@@ -6,20 +6,39 @@ answer: `phone.cloud.CloudClient` does, so that the simulator's transport and th
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
+from phone.cloud_credentials import CloudCredentials, TokenFile, is_loopback
+from phone.cloud_endpoints import PICK_ONE, Endpoints, split_addresses
 from shared.clock import Clock
-from shared.errors import CloudDeadline, CloudError, CloudRefused, CloudUnavailable, StorageError, UsageError
+from shared.errors import CloudDeadline, CloudError, CloudRefused, CloudUnavailable, StorageError
+from shared.experiments import ARMS_METADATA
 from shared.limits import MAX_RPC_BYTES
-from shared.messages.wayword.v1 import cloud_pb2, cloud_pb2_grpc
+from shared.messages.wayword.v1 import cloud_pb2
+
+__all__ = [
+    "READ_STRIP",
+    "CallRefused",
+    "CloudChannel",
+    "CloudTransport",
+    "GrpcTransport",
+    "Refusal",
+    "is_loopback",
+]
+
+READ_STRIP: Final = f"/{cloud_pb2.DESCRIPTOR.services_by_name['Reader'].full_name}/ReadStrip"
+REFUSED_PAUSE_S: Final = 900.0
+"""How long what the cloud has refused for want of a right is not tried again with the same token. A judgement: long
+enough to cost nothing, and a cloud whose own settings were wrong is found again without a restart."""
+
+ReplyT = TypeVar("ReplyT", bound=Message)
 
 _OPTIONS: Final = (
     ("grpc.max_send_message_length", MAX_RPC_BYTES),
@@ -35,6 +54,8 @@ _OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 0),
     # The client's policy is the only one that retries: it knows the breaker and counts the bytes.
     ("grpc.enable_retries", 0),
+    ("grpc.service_config", PICK_ONE),
+    ("grpc.service_config_disable_resolution", 1),
 )
 _UNWELL: Final = frozenset(
     {
@@ -56,6 +77,10 @@ class Refusal(StrEnum):
     DIRECTION = "direction"
     """The cloud does not serve this direction; it is well."""
     OVERLOADED = "overloaded"
+    UNAUTHENTICATED = "unauthenticated"
+    """The cloud does not know this phone, or no longer: its token or certificate is missing, wrong or has expired."""
+    FORBIDDEN = "forbidden"
+    """The cloud knows this phone, and its token does not allow this call."""
     OTHER = "other"
 
     @property
@@ -68,7 +93,11 @@ _REFUSALS: Final = {
     grpc.StatusCode.INVALID_ARGUMENT: Refusal.MALFORMED,
     grpc.StatusCode.UNIMPLEMENTED: Refusal.DIRECTION,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Refusal.OVERLOADED,
+    grpc.StatusCode.UNAUTHENTICATED: Refusal.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED: Refusal.FORBIDDEN,
 }
+_STOPPING: Final = frozenset({Refusal.UNAUTHENTICATED, Refusal.FORBIDDEN})
+"""Repeating such a call with the same token cannot help."""
 
 
 class CallRefused(CloudRefused):
@@ -90,6 +119,7 @@ class CloudTransport(Protocol):
 
         Raises:
             CloudUnavailable: known not to be reachable, or not reached in time.
+            CallRefused: known to be refused, so that nothing needs to leave.
         """
         ...
 
@@ -116,46 +146,165 @@ class CloudTransport(Protocol):
         ...
 
 
-class GrpcTransport:
-    """`wayword.v1.Reader` over one gRPC channel. Make it inside a running event loop.
+class CloudChannel:
+    """One gRPC channel to the cloud with the phone's credentials; everything the phone asks of the cloud goes over it.
+    Make it inside a running event loop. Of several addresses one is in use (see `phone.cloud_endpoints`).
 
-    A call never waits for a cloud that is not there: unless the channel is connected, or connects at once, `connect`
-    fails. The channel goes on reconnecting by itself.
+    A call that the cloud refuses for want of a right is not made again until the token changes, or `REFUSED_PAUSE_S`
+    has passed: trying it meanwhile would cost battery and bring nothing. "Unauthenticated" stops every call,
+    "forbidden" only those of the method.
 
     Args:
-        address: "HOST:PORT".
-        clock: of the deadlines.
-        tls: whether the channel is encrypted; None: unless the host is this machine.
-        certificate_authority: PEM file that signs the cloud's certificate; None for the system's.
+        addresses: "HOST:PORT", or several of them with commas between.
+        clock: of the deadlines and pauses.
+        credentials: the phone's; a token goes only over TLS or to this machine.
+        on_stop: told in one line when calls are stopped; None for nobody.
 
     Raises:
-        UsageError: the address is malformed.
-        StorageError: the PEM file cannot be read.
+        UsageError: an address is malformed, or the credentials do not go with it.
+        StorageError: a PEM file cannot be read.
     """
 
     def __init__(
-        self, address: str, *, clock: Clock, tls: bool | None = None, certificate_authority: Path | None = None
+        self,
+        addresses: str,
+        *,
+        clock: Clock,
+        credentials: CloudCredentials | None = None,
+        on_stop: Callable[[str], None] | None = None,
     ) -> None:
-        host = check_address(address)
+        credentials = credentials or CloudCredentials()
+        # By address; None for plain text. Here, so that what cannot be is told at the start.
+        known = {
+            address: credentials.of_channel() if credentials.encrypted(host) else None
+            for address, host in split_addresses(addresses)
+        }
         self._clock = clock
-        if tls if tls is not None else not is_loopback(host):
-            credentials = grpc.ssl_channel_credentials(_read(certificate_authority))
-            self._channel = grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
-        else:
-            # Only loopback and networks the wearer vouches for come here: a web proxy has no part in it.
-            self._channel = grpc.aio.insecure_channel(address, options=(*_OPTIONS, ("grpc.enable_http_proxy", 0)))
-        self._stub = cloud_pb2_grpc.ReaderStub(self._channel)
+        self._token = None if credentials.token_file is None else TokenFile(credentials.token_file)
+        self._endpoints = Endpoints(tuple(known), lambda address: _open(address, known[address]), clock=clock)
+        self._stopped: dict[str, _Stopped] = {}
+        self._on_stop = on_stop
+        self.arms = ""
+        """Arms that are told with every strip (`shared.experiments.arms_line`), for a cloud that does not know whose
+        call it is; empty for none."""
+
+    async def connect(self, deadline: float, *, method: str = "") -> None:
+        """Return once calls can be made; nothing of a call has left the phone before.
+
+        A call never waits for a cloud that is not there: unless the channel is connected, or connects at once to one of
+        the addresses, this fails.
+
+        Args:
+            deadline: on the clock (`Clock.monotonic`).
+            method: full name of the method that is to be called, where it is known.
+
+        Raises:
+            CallRefused: the cloud would refuse what the phone has to show (see `CloudChannel`).
+            CloudUnavailable: known not to be reachable, or not reached in time.
+        """
+        self._metadata(method)
+        await self._endpoints.connect(deadline)
+
+    async def call(
+        self,
+        method: str,
+        request: Message,
+        reply_class: type[ReplyT],
+        *,
+        timeout: float,  # noqa: ASYNC109 - it goes on to the cloud, which does not begin what cannot be in time
+    ) -> ReplyT:
+        """One call, made once.
+
+        Args:
+            method: full name, such as "/wayword.v1.Reader/ReadStrip".
+            request: as it goes out.
+            reply_class: message that comes back.
+            timeout: seconds the answer may take.
+
+        Raises:
+            CloudUnavailable: the connection broke, or the cloud is unwell.
+            CloudDeadline: no answer within `timeout`.
+            CallRefused: the cloud says no, or is known to.
+        """
+        metadata = self._metadata(method)
+        channel = self._endpoints.channel
+        invoke: Any = channel.unary_unary(
+            method,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=reply_class.FromString,
+        )
+        try:
+            told = ((ARMS_METADATA, self.arms),) if self.arms and method == READ_STRIP else ()
+            reply: ReplyT = await invoke(request, timeout=timeout, metadata=(*metadata, *told))
+        except grpc.aio.AioRpcError as error:
+            failure = _typed(error)
+            if isinstance(failure, (CloudUnavailable, CloudDeadline)):
+                self._endpoints.failed(channel)
+            if isinstance(failure, CallRefused) and failure.refusal in _STOPPING:
+                self._stop(method, failure, metadata)
+            raise failure from error
+        return reply
+
+    async def close(self) -> None:
+        """End it; calls under way are cancelled. A second time does nothing."""
+        await self._endpoints.close()
+
+    def _stop(self, method: str, failure: CallRefused, metadata: tuple[tuple[str, str], ...]) -> None:
+        everywhere = failure.refusal is Refusal.UNAUTHENTICATED
+        known = self._stopped.get("" if everywhere else method)
+        # Calls under way together are refused together, and one word of it is enough.
+        if self._on_stop is not None and (known is None or known.metadata != metadata):
+            what = "nothing" if everywhere else method.rpartition("/")[2]
+            wait = f"until there is another token, or for {REFUSED_PAUSE_S / 60:.0f} minutes"
+            self._on_stop(f"{failure.message}; {what} is asked of it {wait}")
+        self._stopped["" if everywhere else method] = _Stopped(failure, metadata, self._clock.monotonic())
+
+    def _metadata(self, method: str) -> tuple[tuple[str, str], ...]:
+        """What goes with a call of a method.
+
+        Raises:
+            CallRefused: it is known to be refused, or there is no token where there should be one.
+        """
+        metadata: tuple[tuple[str, str], ...] = ()
+        if self._token is not None:
+            try:
+                metadata = (("authorization", f"Bearer {self._token.read()}"),)
+            except StorageError as error:
+                raise CallRefused(error.message, Refusal.UNAUTHENTICATED) from error
+        for key in {"", method}:
+            stopped = self._stopped.get(key)
+            if stopped is None:
+                continue
+            if metadata == stopped.metadata and self._clock.monotonic() < stopped.since + REFUSED_PAUSE_S:
+                raise CallRefused(stopped.failure.message, stopped.failure.refusal)
+            del self._stopped[key]
+        return metadata
+
+
+@dataclass(frozen=True, slots=True)
+class _Stopped:
+    """A refusal that holds for what was shown, `metadata`, from `since` on."""
+
+    failure: CallRefused
+    metadata: tuple[tuple[str, str], ...]
+    since: float
+
+
+class GrpcTransport:
+    """`wayword.v1.Reader` over the phone's channel.
+
+    Args:
+        channel: to the cloud.
+        close_channel: whether `close` closes the channel too; False where others use it.
+    """
+
+    def __init__(self, channel: CloudChannel, *, close_channel: bool = True) -> None:
+        self._channel = channel
+        self._close_channel = close_channel
 
     async def connect(self, deadline: float) -> None:
         """See `CloudTransport.connect`."""
-        try:
-            async with asyncio.timeout(deadline - self._clock.monotonic()):
-                while (state := self._channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
-                    if state in {grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN}:
-                        raise CloudUnavailable("the cloud cannot be reached")
-                    await self._channel.wait_for_state_change(state)
-        except TimeoutError:
-            raise CloudUnavailable("the cloud cannot be reached in time") from None
+        await self._channel.connect(deadline, method=READ_STRIP)
 
     async def read_strip(
         self,
@@ -163,42 +312,19 @@ class GrpcTransport:
         timeout: float,  # noqa: ASYNC109 - it goes on to the cloud, which does not begin what cannot be in time
     ) -> cloud_pb2.ReadStripReply:
         """See `CloudTransport.read_strip`."""
-        try:
-            return await self._stub.ReadStrip(request, timeout=timeout)
-        except grpc.aio.AioRpcError as error:
-            raise _typed(error) from error
+        return await self._channel.call(READ_STRIP, request, cloud_pb2.ReadStripReply, timeout=timeout)
 
     async def close(self) -> None:
         """See `CloudTransport.close`."""
-        await self._channel.close()
+        if self._close_channel:
+            await self._channel.close()
 
 
-def check_address(address: str) -> str:
-    """The host of "HOST:PORT" or "[IPV6]:PORT".
-
-    Raises:
-        UsageError: it is neither.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise UsageError(f"{address!r} is no cloud address", hint="give HOST:PORT, such as localhost:50051")
-    return host.strip("[]")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
-def _read(path: Path | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"cannot read the certificate {path}: {error.strerror}") from error
+def _open(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is not None:
+        return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+    # Only loopback and networks the wearer vouches for come here: a web proxy has no part in it.
+    return grpc.aio.insecure_channel(address, options=(*_OPTIONS, ("grpc.enable_http_proxy", 0)))
 
 
 def _typed(error: grpc.aio.AioRpcError) -> CloudError:

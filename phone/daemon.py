@@ -23,6 +23,7 @@ from phone.ledger import Consent, Ledger
 from phone.network import UNKNOWN as UNKNOWN_NETWORK
 from phone.network import NetworkState
 from phone.outbox import Outbox
+from phone.placing import Placing, Recalled
 from phone.readings import LocalReading, to_ledger_sign, to_message, to_signals
 from phone.refining import Escalation, Refiner, Remembers
 from phone.requests import request_for
@@ -82,6 +83,7 @@ class PhoneDaemon:
         network: asked for every strip.
         thermal: asked for every strip.
         window: how long the radio stays awake; None for one that only this daemon tells.
+        placing: what is remembered of places; None for nothing.
     """
 
     def __init__(
@@ -102,8 +104,10 @@ class PhoneDaemon:
         network: Callable[[], NetworkState] = lambda: UNKNOWN_NETWORK,
         thermal: Callable[[], Thermal] = lambda: Thermal.UNKNOWN,
         window: RadioWindow | None = None,
+        placing: Placing | None = None,
     ) -> None:
         self._link = link
+        self._placing = placing
         self._reader = reader
         self._choose_recogniser = choose_recogniser
         self._surroundings = Surroundings(battery, network, thermal, window or RadioWindow(clock))
@@ -151,6 +155,10 @@ class PhoneDaemon:
         """Objects from the glasses that were of no use."""
         return self._inbox.refused
 
+    async def use(self, policy: CascadePolicy, settings: PhoneSettings, *, arms: str) -> None:
+        """Decide by another policy, hold time and hedging from the next sign on; see `Decider.use`."""
+        await self._decider.use(policy, settings, arms=arms)
+
     async def run(self) -> None:
         """Answer strips until the link is closed or the task is cancelled."""
         # One thread: the models are not for two, and one session per core is the fastest use of a small CPU.
@@ -193,33 +201,42 @@ class PhoneDaemon:
             self._surroundings.network(), self._surroundings.thermal()
             try:
                 recogniser = self._choose_recogniser(self._surroundings.battery())
-                reading, estimate = await loop.run_in_executor(worker, self._read, job, recogniser)
+                reading, estimate, recalled = await loop.run_in_executor(worker, self._read, job, recogniser)
             except InputError as error:
                 self._inbox.refuse(error.message)
                 self._answer(job, _nothing(job.strip))
                 continue
             except WaywordError as error:
-                self._events.write("reading_failed", region_id=job.strip.region_id, reason=str(error))
+                self._events.write(
+                    "reading_failed", region_id=job.strip.region_id, error=type(error).__name__, reason=str(error)
+                )
                 self._answer(job, _nothing(job.strip))
                 continue
             waited_ms = (started - job.received) * 1e3
             if isinstance(estimate, WaywordError):
                 self._events.write("estimate_failed", region_id=reading.region_id, reason=estimate.message)
                 estimate = None
-            self._deciding.start(self._cascade(job, reading, estimate, waited_ms=waited_ms), name="wayword-cascade")
+            cascade = self._cascade(job, reading, estimate, recalled, waited_ms=waited_ms)
+            self._deciding.start(cascade, name="wayword-cascade")
 
-    def _read(self, job: Job, recogniser: Recogniser) -> tuple[LocalReading, Estimate | WaywordError | None]:
-        """The reading, and how far to trust it or why that is not known. Runs in the worker thread."""
+    def _read(
+        self, job: Job, recogniser: Recogniser
+    ) -> tuple[LocalReading, Estimate | WaywordError | None, Recalled | None]:
+        """The reading, how far to trust it or why that is not known, and what is better known of this place. Runs in
+        the worker thread."""
         reading = self._reader.read(job.strip, recogniser)
+        recalled = None if self._placing is None else self._placing.recall(job.strip, reading)
         evidence = reading.evidence
         if self._metamodel is None or evidence is None:
-            return reading, None
+            return reading, None, recalled
         try:
-            return reading, self._metamodel.estimate(evidence)
+            return reading, self._metamodel.estimate(evidence), recalled
         except WaywordError as error:
-            return reading, error
+            return reading, error, recalled
 
     def _answer(self, job: Job, message: types_pb2.Reading) -> None:
+        if self._placing is not None and message.text and message.state != types_pb2.READING_STATE_PROVISIONAL:
+            self._deciding.start(self._placing.note(job.strip, message), name="wayword-place")
         self._inbox.remember(job.key, message)
         self._outbox.put(message, deadline=job.deadline)
         self._events.write(
@@ -235,14 +252,22 @@ class PhoneDaemon:
 
     # The cascade --------------------------------------------------------------------------------------
 
-    async def _cascade(self, job: Job, reading: LocalReading, estimate: Estimate | None, *, waited_ms: float) -> None:
+    async def _cascade(
+        self,
+        job: Job,
+        reading: LocalReading,
+        estimate: Estimate | None,
+        recalled: Recalled | None,
+        *,
+        waited_ms: float,
+    ) -> None:
         """Decide, write the decision down, answer, and start phase two where the decision says so."""
-        message = to_message(reading, types_pb2.READING_STATE_KEPT)
+        message = to_message(reading, types_pb2.READING_STATE_KEPT) if recalled is None else recalled.message
         message.stage_times.add(stage="wait", milliseconds=waited_ms)
         provisional = types_pb2.Reading()
         provisional.CopyFrom(message)
         provisional.state = types_pb2.READING_STATE_PROVISIONAL
-        request = request_for(reading)
+        request = request_for(reading, place_cell=None if self._placing is None else self._placing.shown_cell)
         source = reading.meaning.source or ""
         signals = to_signals(
             reading,
@@ -251,6 +276,10 @@ class PhoneDaemon:
             estimate=estimate,
             privacy=self._privacy,
         )
+        if recalled is not None and recalled.sure:
+            self._answer(job, message)
+            await self._decider.keep_known(to_ledger_sign(reading), signals, reason=recalled.reason)
+            return
         moment = partial(self._moment, job, max(message.ByteSize(), _ANSWER_BYTES))
         shown = False
 

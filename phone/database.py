@@ -73,6 +73,46 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX ledger_by_budget_time ON ledger (budget_time, bytes_out) WHERE bytes_out > 0;
     ALTER TABLE consent ADD COLUMN given REAL
     """,
+    """
+    ALTER TABLE ledger ADD COLUMN arms TEXT;
+    CREATE TABLE telemetry (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        recorded_ms INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        record BLOB NOT NULL
+    );
+    CREATE TABLE kept (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE places (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        cell INTEGER NOT NULL,
+        target TEXT NOT NULL,
+        shared INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        text TEXT NOT NULL,
+        translation TEXT NOT NULL,
+        source TEXT NOT NULL,
+        engine TEXT NOT NULL,
+        picture INTEGER,
+        trust REAL NOT NULL,
+        devices INTEGER NOT NULL,
+        day INTEGER NOT NULL,
+        waiting INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (cell, target, shared, key)
+    );
+    CREATE INDEX places_by_day ON places (day);
+    CREATE INDEX places_waiting ON places (waiting) WHERE waiting > 0;
+    CREATE TABLE place_lookups (
+        cell INTEGER NOT NULL,
+        target TEXT NOT NULL,
+        day INTEGER NOT NULL,
+        PRIMARY KEY (cell, target)
+    ) WITHOUT ROWID
+    """,
 )
 """Script number N brings a file from schema version N to N + 1. Only ever append; no semicolons within a statement."""
 
@@ -138,6 +178,25 @@ class Database:
         """
         return self._write(statement, values).rowcount
 
+    def change_all(self, statements: Sequence[tuple[str, Sequence[Value]]]) -> None:
+        """Run several statements in one transaction: all of them count, or none.
+
+        Raises:
+            StorageError: the disk is full or read-only, or the file stays locked.
+        """
+        with self._lock:
+            try:
+                self._execute_all(statements)
+                return
+            except sqlite3.Error as error:
+                if not _is_damage(error):
+                    raise self._cannot("write", error) from error
+            self._replace()
+            try:
+                self._execute_all(statements)
+            except sqlite3.Error as error:
+                raise self._cannot("write", error) from error
+
     def query(self, statement: str, values: Sequence[Value] = ()) -> list[Row]:
         """Rows of a SELECT.
 
@@ -185,6 +244,12 @@ class Database:
     def _execute(self, statement: str, values: Sequence[Value]) -> sqlite3.Cursor:
         with self._connection:
             return self._connection.execute(statement, values)
+
+    def _execute_all(self, statements: Sequence[tuple[str, Sequence[Value]]]) -> None:
+        with self._connection:
+            self._connection.execute("BEGIN")
+            for statement, values in statements:
+                self._connection.execute(statement, values)
 
     def _open_or_replace(self) -> sqlite3.Connection:
         try:

@@ -112,6 +112,7 @@ class Decider:
         self._settings = settings
         self._clock = clock
         self._events = events
+        self._arms = ""
         self._memory = CascadeMemory()
         self._one_at_a_time = asyncio.Lock()
 
@@ -119,6 +120,17 @@ class Decider:
     def policy_name(self) -> str:
         """Which policy decides."""
         return self._policy.name
+
+    async def use(self, policy: CascadePolicy, settings: PhoneSettings, *, arms: str) -> None:
+        """Decide by another policy and other settings from the next sign on.
+
+        Args:
+            policy: keeps or asks.
+            settings: with the wearer's will as it was.
+            arms: of experiments, for the ledger.
+        """
+        async with self._one_at_a_time:
+            self._policy, self._settings, self._arms = policy, settings, arms
 
     async def decide(self, sign: Sign, signals: Signals, moment: Callable[[], Moment]) -> Verdict:
         """Decide, and write it down. Without a row nothing leaves.
@@ -155,6 +167,24 @@ class Decider:
                 self._events.write("storage_failed", reason=str(error))
                 return self.decide_unrecorded(signals, moment())
             return verdict
+
+    async def keep_known(self, sign: Sign, signals: Signals, *, reason: str) -> None:
+        """Write down that a sign was answered from what is known of its place, and that nothing left.
+
+        Args:
+            sign: which it is about.
+            signals: what was read of it.
+            reason: one line that the wearer understands.
+        """
+        decision = Decision(Action.KEEP, Rule.PLACE, reason, gain=0.0, price=0.0)
+        setting = Setting(self._policy.name, self._surroundings.network().kind.value, None, self._arms)
+        try:
+            await asyncio.to_thread(self._ledger.record, sign, signals, decision, setting)
+        except StorageError as error:
+            self._events.write("storage_failed", reason=str(error))
+        self._events.write(
+            "place_recalled", frame_id=sign.frame_id, region_id=sign.region_id, reason=reason, rule=decision.rule.value
+        )
 
     def decide_unrecorded(self, signals: Signals, moment: Moment) -> Verdict:
         """Decide where the ledger cannot be written: nothing leaves. The memory stays as it was."""
@@ -241,7 +271,7 @@ class Decider:
             decision,
             row=None,
             network=conditions.network,
-            hedge=decision.escalate and worth and free and not memory.saving,
+            hedge=self._settings.hedging and decision.escalate and worth and free and not memory.saving,
             hold_seconds=hold,
         )
 
@@ -253,7 +283,7 @@ class Decider:
             radio_open_seconds=conditions.radio_open_seconds,
         )
         joules = {Action.KEEP: None, Action.ESCALATE: energy.alone, Action.HOLD: energy.shared}[decision.action]
-        return Setting(self._policy.name, conditions.network.value, joules)
+        return Setting(self._policy.name, conditions.network.value, joules, self._arms)
 
 
 def _attempts(signals: Signals, conditions: Conditions) -> int:

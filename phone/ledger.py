@@ -116,6 +116,7 @@ class Ledger:
             "network": setting.network,
             "cloud": self._cloud if decision.escalate else "",
             "joules": setting.joules,
+            "arms": setting.arms,
         }
         marks = ", ".join("?" * len(values))
         return self._database.execute(

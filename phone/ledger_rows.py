@@ -28,6 +28,8 @@ class Outcome(StrEnum):
     UNAVAILABLE = "unavailable"
     DEADLINE = "deadline"
     REFUSED = "refused"
+    SHARED = "shared"
+    """Texts of places were shared or asked for, and the cloud answered; no picture left."""
     GARBLED = "garbled"
     """The cloud's answer could not be used."""
 
@@ -52,11 +54,13 @@ class Setting:
         policy: name of the policy.
         network: what a call would go over; empty when not known.
         joules: predicted for the call; None where nobody predicted.
+        arms: of experiments that were in force (`shared.experiments.arms_line`); empty for none.
     """
 
     policy: str = ""
     network: str = ""
     joules: float | None = None
+    arms: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Entry:
         cloud: HOST:PORT that was asked.
         held_ms: how long it waited for an open radio; None where it was not held, or waits still.
         hedged: whether a second attempt went out because the first was slow.
+        arms: of experiments that were in force, as "experiment=arm,experiment=arm".
     """
 
     id: int
@@ -104,6 +109,7 @@ class Entry:
     held_ms: float | None = None
     hedged: bool = False
     bytes_in: int = 0
+    arms: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

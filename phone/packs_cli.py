@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from phone.updates_cli import add_update_parsers, run_updates
 from shared.errors import PackError, PackUnsupported, UsageError, WaywordError
 from shared.models.packs import PackStore, default_store_root
 
@@ -61,6 +62,7 @@ def add_packs_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
             "--architecture", metavar="NAME", help="only models of this one, such as tiny or base-memory"
         )
     listing = commands.add_parser("list", help="show the installed packs")
+    add_update_parsers(commands)
     verify = commands.add_parser("verify", help="hash every file of the installed packs again")
     verify.add_argument("names", nargs="*", metavar="NAME", help="only these")
     remove = commands.add_parser("remove", help="remove packs")
@@ -83,6 +85,8 @@ def run_packs(args: argparse.Namespace) -> int:
             return _install(store, args)
         case "available":
             return _available(store, args)
+        case "update" | "mirror":
+            return _update(args)
         case "list":
             return _list(store)
         case "verify":
@@ -147,6 +151,14 @@ def _install(store: PackStore, args: argparse.Namespace) -> int:
     for name in [] if args.names else _outdated(store):
         _say(f"{name} was made by another version of wayword and does not run: wayword-phone packs install {name}")
     return 0
+
+
+def _update(args: argparse.Namespace) -> int:
+    progress = ProgressPrinter(terminal=sys.stdout.isatty())
+    try:
+        return run_updates(args, progress)
+    finally:
+        progress.close()
 
 
 def _install_packs(store: PackStore, args: argparse.Namespace, progress: Progress) -> list[InstalledPack]:

@@ -8,10 +8,14 @@ from phone.readings import LocalReading, to_message
 from shared.messages.wayword.v1 import cloud_pb2, types_pb2
 
 
-def request_for(reading: LocalReading) -> cloud_pb2.ReadStripRequest:
+def request_for(reading: LocalReading, *, place_cell: str | None = None) -> cloud_pb2.ReadStripRequest:
     """The call that would go out for a reading, with a key of its own.
 
     The source language stays open: a misread text must not mislead the cloud.
+
+    Args:
+        reading: of the phone.
+        place_cell: where the sign is, of a wearer who shares places; None otherwise.
     """
     strip = types_pb2.Strip()
     strip.CopyFrom(reading.outgoing)
@@ -26,4 +30,5 @@ def request_for(reading: LocalReading) -> cloud_pb2.ReadStripRequest:
         direction=types_pb2.Direction(target=reading.target),
         local_text=reading.text,
         local_confidence=message.confidence,
+        place_cell=place_cell,
     )

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,15 +20,21 @@ from phone.cascade.inputs import NetworkKind, Recogniser, Thermal
 from phone.cascade.policies import policy_named
 from phone.central import CentralLink
 from phone.cloud import CallPolicy, CloudClient
-from phone.cloud_channel import GrpcTransport, check_address, is_loopback
+from phone.cloud_channel import CloudChannel, GrpcTransport, is_loopback
+from phone.cloud_credentials import CloudCredentials
+from phone.cloud_endpoints import split_addresses
 from phone.daemon import PhoneDaemon
 from phone.database import Database
+from phone.experiments_start import Daemon, LiveSettings, start_experiments, start_telemetry
 from phone.ledger import Consent, Ledger
 from phone.network import NetworkState
+from phone.places_start import start_places
 from phone.reading import LocalReader, ReaderOptions, certificates_of, choose_recogniser, installed_recognisers
 from phone.sensors import Sensor, in_thread
 from phone.settings import PhoneSettings
 from phone.thermal import read_thermal
+from phone.updates import start_updates
+from phone.window import RadioWindow
 from shared.clock import Clock
 from shared.errors import DirectionUnsupported, PackError, StorageError
 from shared.events import EventLog
@@ -72,12 +79,15 @@ async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link |
 
         battery = await _battery(settings, clock, stack)
         store = PackStore(settings.packs or default_store_root())
+        await start_updates(settings, store, clock=clock, battery=battery, events=events, say=say, stack=stack)
         for problem in store.problems().values():
             say(f"warning: {problem}")
         installed = installed_recognisers(store)
 
+        live = LiveSettings(settings)
+
         def choose(now: Battery) -> Recogniser:
-            return choose_recogniser(settings.recogniser, battery=now, installed=installed)
+            return choose_recogniser(live.settings.recogniser, battery=now, installed=installed)
 
         cache = TranslationCache(
             database,
@@ -93,7 +103,10 @@ async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link |
         for problem in reader.problems:
             say(f"warning: {problem}")
         metamodel = await asyncio.to_thread(_load_metamodel, store, events, say)
-        cloud = _cloud(settings, clock)
+        channel = _cloud_channel(settings, clock, say)
+        if channel is not None:
+            stack.push_async_callback(channel.close)
+        cloud = _cloud(settings, clock, channel)
         if cloud is not None:
             stack.push_async_callback(cloud.close)
         thermal = Sensor(in_thread(read_thermal), unknown=Thermal.UNKNOWN, clock=clock)
@@ -101,28 +114,41 @@ async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link |
         if link is None:
             link = await _bluetooth(clock, events, say, battery)
         stack.push_async_callback(link.close)
+        network, window = await _network(settings, clock, stack), RadioWindow(clock)
+        ledger = Ledger(
+            database,
+            clock=clock,
+            keep_text=settings.ledger_text,
+            cloud=settings.cloud or "",
+            elapsed=seconds_since_boot,
+        )
+        consent = Consent(database, clock=clock)
+        placing = start_places(
+            settings, database, channel,
+            ledger=ledger, consent=consent, network=network, clock=clock, events=events, stack=stack,
+        )  # fmt: skip
+        policy = partial(policy_named, certificates=certificates_of(metamodel) if metamodel else None)
         daemon = PhoneDaemon(
             link=link,
             reader=reader,
             choose_recogniser=choose,
             cloud=cloud,
-            ledger=Ledger(
-                database,
-                clock=clock,
-                keep_text=settings.ledger_text,
-                cloud=settings.cloud or "",
-                elapsed=seconds_since_boot,
-            ),
-            consent=Consent(database, clock=clock),
+            ledger=ledger,
+            consent=consent,
             battery=battery,
             settings=settings,
             clock=clock,
             events=events,
-            policy=policy_named(settings.policy.value, certificates=certificates_of(metamodel) if metamodel else None),
+            policy=policy(settings.policy.value),
             metamodel=metamodel,
-            network=await _network(settings, clock, stack),
+            network=network,
             thermal=thermal,
+            window=window,
+            placing=placing,
         )
+        parts = Daemon(daemon, live, policy, cloud, channel, database, network, battery, thermal, window)
+        arms = await start_experiments(settings, parts, clock=clock, events=events, stack=stack)
+        telemetry = await start_telemetry(settings, parts, store, arms=arms, clock=clock, events=events, stack=stack)
         events.write(
             "started",
             recogniser=choose(battery()).value,
@@ -137,6 +163,8 @@ async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link |
             await asyncio.gather(running, return_exceptions=True)
             events.write("stopped", refused_objects=daemon.refused_objects)
             return stop.result()
+        if telemetry is not None and (error := running.exception()) is not None:
+            telemetry.crashed(error)
         running.result()
         return 0
 
@@ -205,7 +233,7 @@ async def _network(settings: PhoneSettings, clock: Clock, stack: AsyncExitStack)
     if settings.cloud is None:
         return lambda: networks.UNKNOWN
     metered = settings.metered
-    if is_loopback(check_address(settings.cloud)):
+    if all(is_loopback(host) for _, host in split_addresses(settings.cloud)):
         # A cloud on this machine: no radio, whatever the machine's own way out is.
         here = NetworkState(NetworkKind.WIFI, metered=bool(metered))
         return lambda: here
@@ -217,15 +245,29 @@ async def _network(settings: PhoneSettings, clock: Clock, stack: AsyncExitStack)
     return lambda: replace(sensor(), metered=metered)
 
 
-def _cloud(settings: PhoneSettings, clock: Clock) -> CloudClient | None:
+def _cloud_channel(settings: PhoneSettings, clock: Clock, say: Say) -> CloudChannel | None:
+    """The one channel to the cloud, for everything that is asked of it."""
     if settings.cloud is None:
         return None
-    transport = GrpcTransport(
-        settings.cloud,
-        clock=clock,
+    credentials = CloudCredentials(
         tls=settings.cloud_tls,
         certificate_authority=settings.cloud_certificate_authority,
+        client_certificate=settings.cloud_client_certificate,
+        client_key=settings.cloud_client_key,
+        token_file=settings.cloud_token_file,
     )
+    return CloudChannel(
+        settings.cloud,
+        clock=clock,
+        credentials=credentials,
+        on_stop=lambda problem: say(f"warning: {problem}"),
+    )
+
+
+def _cloud(settings: PhoneSettings, clock: Clock, channel: CloudChannel | None) -> CloudClient | None:
+    if channel is None:
+        return None
+    transport = GrpcTransport(channel, close_channel=False)
     policy = CallPolicy(deadline=settings.cloud_deadline_s)
     return CloudClient(transport, clock=clock, policy=policy if settings.hedging else replace(policy, hedge_share=0.0))
 

@@ -37,6 +37,33 @@ class PolicyChoice(StrEnum):
     RANDOM = "random"
 
 
+class ExperimentsUse(StrEnum):
+    """Whether the cloud may try things out."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class TelemetryUse(StrEnum):
+    """What the phone reports."""
+
+    OFF = "off"
+    """Nothing; what had been gathered is deleted."""
+    ON = "on"
+    TEXT = "text"
+    """Also what signs said that the cloud has read."""
+
+
+class PlacesUse(StrEnum):
+    """What is remembered of places, and who is told."""
+
+    OFF = "off"
+    OWN = "own"
+    """What this phone reads stays on it."""
+    SHARED = "shared"
+    """What signs say, and in which place cell, is shared with the cloud; never a picture, nor what looks private."""
+
+
 def _language(code: str) -> str:
     if len(code) != 2 or not code.isascii() or not code.isalpha() or not code.islower():
         raise ValueError("a language is a lower-case ISO 639-1 code, such as en")
@@ -51,12 +78,16 @@ class PhoneSettings(TierSettings):
     """Settings of the phone daemon. Environment variables are prefixed with ``WAYWORD_PHONE_``; times in seconds.
 
     Attributes:
-        cloud: HOST:PORT of the cloud; None for none.
+        cloud: HOST:PORT of the cloud, or several replicas with commas between; None for none.
         cloud_use: the privacy switch: "never", "ask" (while `wayword-phone consent` lasts) or "allow".
         private_names: names of people; a sign that holds one of them stays on the phone.
         keep_names: whether a sign that looks like anybody's name stays on the phone.
         cloud_tls: whether the channel to the cloud is encrypted; None: unless the cloud runs on this machine.
         cloud_certificate_authority: PEM file that signs the cloud's certificate; None for the system's.
+        cloud_token_file: holds the token that goes with every call to the cloud, sent only over TLS or to this machine;
+            read again when it changes. None for none.
+        cloud_client_certificate: PEM chain by which the cloud knows this phone; None for none.
+        cloud_client_key: its PEM private key.
         cloud_deadline_s: longest wait for the cloud, its retry included.
         cloud_calls: calls to the cloud under way at once.
         policy: who decides whether the cloud is asked: "cascade"; the others are for experiments.
@@ -80,6 +111,20 @@ class PhoneSettings(TierSettings):
         answer_life_s: how long after its arrival a strip is still worth answering.
         waiting_strips: strips that may wait to be read; above it the oldest gives way.
         remembered_strips: answered strips remembered, so that a strip sent again is answered at once.
+        updates: where signed updates of the packs come from: a folder, an https URL, or "cloud"; None for none.
+        updates_root: file of the root metadata that this phone trusts, until one is pinned.
+        updates_every_s: seconds between two looks for updates.
+        experiments: whether the cloud may try out other values of a few settings (`shared.experiments`): "on" or "off".
+            It changes nothing that the wearer has set, and no privacy.
+        telemetry: what the phone reports of how it fares: "off", "on" (numbers and words of closed lists), or "text"
+            (also what signs said that the cloud has read anyway).
+        telemetry_bytes: bytes of reports that may wait on the phone; the oldest give way.
+        places: what signs say where: "off" to remember nothing, "own" for what this phone read, "shared" to share it
+            with the cloud as well, which is told the place cell of what it is asked (docs/places.md): your consent.
+        position: where the phone is: "LATITUDE,LONGITUDE", "gpsd", "gpsd://HOST:PORT"; None for nobody knows, and then
+            no place is remembered.
+        remembered_places: signs of places remembered; the least recently seen go first.
+        places_days: days after which a sign that is not seen again is forgotten.
         events: event log, one JSON object a line; None for none.
         events_content: whether the event log holds what the signs say.
     """
@@ -93,6 +138,9 @@ class PhoneSettings(TierSettings):
     keep_names: bool = False
     cloud_tls: bool | None = None
     cloud_certificate_authority: Path | None = None
+    cloud_token_file: Path | None = None
+    cloud_client_certificate: Path | None = None
+    cloud_client_key: Path | None = None
     cloud_deadline_s: Annotated[float, Field(gt=0, le=60)] = 3.0
     cloud_calls: Annotated[int, Field(ge=1, le=64)] = 4
     policy: PolicyChoice = PolicyChoice.CASCADE
@@ -114,6 +162,16 @@ class PhoneSettings(TierSettings):
     answer_life_s: Positive = 20.0
     waiting_strips: Annotated[int, Field(ge=1, le=1024)] = 48
     remembered_strips: Annotated[int, Field(ge=1, le=10_000)] = 256
+    updates: str | None = None
+    updates_root: Path | None = None
+    updates_every_s: Annotated[float, Field(ge=60)] = 86_400.0
+    experiments: ExperimentsUse = ExperimentsUse.ON
+    telemetry: TelemetryUse = TelemetryUse.OFF
+    telemetry_bytes: Annotated[int, Field(ge=10_000, le=100_000_000)] = 1_000_000
+    places: PlacesUse = PlacesUse.OWN
+    position: str | None = None
+    remembered_places: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    places_days: Annotated[int, Field(ge=1, le=3650)] = 365
     events: Path | None = None
     events_content: bool = False
 

@@ -12,7 +12,14 @@
     │   ├── PackCorrupt             a hash, size or format is wrong
     │   ├── PackUnsupported         encoding version or model shape unknown to this runtime
     │   ├── PackSourceUnreachable   package index, URL or folder cannot be reached
-    │   └── TranslatorFailed        a translator outside this process failed or did not answer in time
+    │   ├── TranslatorFailed        a translator outside this process failed or did not answer in time
+    │   └── UpdateError             a published update is not taken; what is installed stays
+    │       ├── UpdateUntrusted     not signed by who may sign it, or no root of trust is pinned
+    │       ├── UpdateRollback      older than what was seen, or versions that do not belong together
+    │       ├── UpdateExpired       its signatures are past their date, as when somebody holds updates back
+    │       ├── UpdateMismatch      length, hash or form is not what was signed
+    │       ├── UpdateTooSlow       it comes more slowly than may be waited for (retryable)
+    │       └── UpdateUnreachable   the repository cannot be reached (retryable)
     ├── DirectionUnsupported        no pack and no phrase serves a translation direction
     ├── LinkError
     │   ├── LinkUnavailable         no radio, no peer
@@ -32,6 +39,7 @@
     │   ├── FrameRefused            a frame has a wrong shape or type, or time runs backwards
     │   ├── RegionRefused           a quad is degenerate, not finite, or outside the picture
     │   └── StabiliserDown          its process died and could not be started again
+    ├── LocationError               where the phone is cannot be learnt (retryable)
     └── RadioError                  the emulated radio or its D-Bus cannot start
 """
 
@@ -114,6 +122,42 @@ class PackSourceUnreachable(PackError):
 
 class TranslatorFailed(PackError):
     """A translator that is a process of its own failed, or did not answer in time."""
+
+
+class UpdateError(PackError):
+    """A published update of the packs is not taken; what is installed stays as it is."""
+
+
+class UpdateUntrusted(UpdateError):
+    """Metadata is not signed by the keys that may sign it, or this device has no root of trust to judge by."""
+
+
+class UpdateRollback(UpdateError):
+    """A version is older than one that was seen before, or versions do not belong together."""
+
+
+class UpdateExpired(UpdateError):
+    """Metadata is past its date: nobody has vouched for it lately."""
+
+
+class UpdateMismatch(UpdateError):
+    """A length, a hash or a form is not what was signed."""
+
+
+class UpdateTooSlow(UpdateError):
+    """A file comes more slowly than may be waited for."""
+
+    retryable = True
+
+
+class UpdateUnreachable(UpdateError):
+    """The repository of packs cannot be reached, or lacks a file it has promised."""
+
+    retryable = True
+
+
+class RecogniserFailed(PackError):
+    """A recogniser that is a process of its own failed, or did not answer in time."""
 
 
 class DirectionUnsupported(WaywordError):
@@ -243,6 +287,13 @@ class RegionRefused(StabiliserError):
 
 class StabiliserDown(StabiliserError):
     """The stabiliser's process died and could not be started again."""
+
+
+class LocationError(WaywordError):
+    """Where the phone is cannot be learnt now."""
+
+    exit_code = 12
+    retryable = True
 
 
 class RadioError(WaywordError):

@@ -14,6 +14,10 @@ from typing import IO
 from shared.clock import Clock
 from shared.errors import StorageError
 
+Listener = Callable[[str, Mapping[str, object], Mapping[str, object]], None]
+"""Told of an event: its name, its facts, and what may hold user content. Called in whatever thread writes the event;
+must be quick and must not raise."""
+
 
 class EventLog:
     """Appends events to a file, line-buffered, or drops them when there is no file.
@@ -44,12 +48,17 @@ class EventLog:
         self._content = content
         self._on_loss = on_loss
         self._failed = False
+        self._listeners: list[Listener] = []
         self._file: IO[str] | None = None
         if path is not None:
             try:
                 self._file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
             except OSError as error:
                 raise StorageError(f"cannot write the event log {path}: {error.strerror}") from error
+
+    def listen(self, listener: Listener) -> None:
+        """Have every event told, written or not."""
+        self._listeners.append(listener)
 
     def write(self, event: str, /, *, content: Mapping[str, object] | None = None, **fields: object) -> None:
         """Write one event.
@@ -62,6 +71,8 @@ class EventLog:
         Raises:
             StorageError: the disk refuses, and nobody is told by `on_loss`.
         """
+        for listener in self._listeners:
+            listener(event, fields, content or {})
         if self._file is None:
             return
         record: dict[str, object] = {"t": self._clock.monotonic(), "process": self._process, "event": event, **fields}

@@ -26,8 +26,13 @@ MAX_TRANSFER_SECONDS: Final = 600.0
 """Longest time an unfinished incoming transfer is kept, whatever deadline its sender states."""
 
 # Pictures -----------------------------------------------------------------------------------------
+MAX_JPEG_SCANS: Final = 32
+"""Scans of one JPEG picture; progressive ones of common encoders have 10. Each costs a pass over the whole picture, so
+that a file of 53 kB with 4,000 of them takes many seconds."""
 MAX_IMAGE_PIXELS: Final = 64_000_000
-"""Largest picture file the glasses accept, in pixels."""
+"""Largest picture file the glasses and the cloud's bulk jobs accept, in pixels."""
+MAX_PICTURE_FILE_BYTES: Final = 256 * 1024 * 1024
+"""Largest picture file of a bulk job: so many pixels at four bytes each."""
 MAX_STRIP_LINES: Final = 24
 """Lines of one sign."""
 MAX_STRIP_WIDTH: Final = 2048
@@ -61,6 +66,25 @@ MAX_OPEN_DATA_FILE_BYTES: Final = 64_000_000
 # Cloud --------------------------------------------------------------------------------------------
 MAX_RPC_BYTES: Final = 512 * 1024
 """Largest gRPC message in either direction."""
+MAX_BATCH_STRIPS: Final = 64
+"""Strips of one `ReadStrips` call: at the size of a message each has 8 kB, and a line of text about 3."""
+MAX_TRANSLATE_CHARACTERS: Final = 4 * MAX_TEXT_CHARACTERS
+"""Characters of one `Translate` call, all its lines together."""
+MAX_WAITING_CROPS: Final = 1024
+"""Crops of all calls that wait for the recogniser; a call has at most `MAX_READING_LINES` at once."""
+
+# Places -------------------------------------------------------------------------------------------
+MAX_PLACE_TEXT_CHARACTERS: Final = MAX_TEXT_CHARACTERS
+MAX_PLACE_TRANSLATION_CHARACTERS: Final = 2 * MAX_TEXT_CHARACTERS
+"""Longest text and translation of one sign that is remembered, in characters."""
+MAX_LOOKUP_CELLS: Final = 28
+"""Cells of one look-up: four places with their neighbours."""
+MAX_LOOKUP_SIGNS: Final = 256
+"""Signs of one answer to a look-up; at 160 characters each they are 50 kB."""
+MAX_CONTRIBUTED_SIGNS: Final = 32
+"""Readings of one contribution."""
+MAX_CELL_READINGS: Final = 2_000
+"""Readings kept of one cell and target language; a busy street has a hundred signs in a cell, each read by a few."""
 
 # Model packs --------------------------------------------------------------------------------------
 MAX_MANIFEST_BYTES: Final = 1024 * 1024
@@ -80,6 +104,24 @@ MAX_REGISTRY_RECORDS: Final = 20_000
 """Records of one catalogue."""
 MAX_REFERENCE_LINES: Final = 200
 """Reference translations one model is checked against."""
+
+# Signed updates of packs ----------------------------------------------------------------------------
+MAX_ROOT_BYTES: Final = 64 * 1024
+"""Largest root metadata; one with nine keys has about 4 kB."""
+MAX_ROOT_ROTATIONS: Final = 64
+"""New roots followed in one update: a device that was away longer than so many rotations has to be enrolled again."""
+MAX_TIMESTAMP_BYTES: Final = 16 * 1024
+MAX_SNAPSHOT_BYTES: Final = 64 * 1024
+MAX_TARGETS_BYTES: Final = 4 * 1024 * 1024
+"""Largest metadata of each role; targets.json needs about 1 kB for a version of a pack."""
+MAX_PUBLISHED_PACKS: Final = 1024
+"""Packs of one repository."""
+MAX_DELTA_PACK_BYTES: Final = 64 * 1024 * 1024
+"""Largest pack that deltas are made for and applied to: the old and the new one are both in memory then."""
+MAX_UNPACKED_BYTES: Final = 2 * MAX_PACK_DOWNLOAD_BYTES
+"""Largest pack as an archive, unpacked."""
+MAX_FETCH_BYTES: Final = 256 * 1024
+"""Bytes of a repository's file in one reply of the cloud; below `MAX_RPC_BYTES`, with room for the message."""
 
 # Recognition --------------------------------------------------------------------------------------
 MAX_DETECTION_SIDE: Final = 2560

@@ -10,9 +10,11 @@ import numpy as np
 
 from shared.errors import InputError
 from shared.geometry import ImageBgr
+from shared.limits import MAX_JPEG_SCANS
 
 _JPEG_FRAME_HEADERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Start-of-frame markers; the three left out define tables (ITU-T T.81, table B.1)."""
+_JPEG_SCAN: Final = b"\xff\xda"
 _JPEG_WITHOUT_LENGTH: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
@@ -27,6 +29,9 @@ def picture_size(data: bytes) -> tuple[int, int]:
             width, height = _webp_size(data)
         elif data[:2] == b"\xff\xd8":
             width, height = _jpeg_size(data)
+            # Compressed data never holds a marker (T.81, B.1.1.5), so counting bytes counts scans, or a few too many.
+            if data.count(_JPEG_SCAN) > MAX_JPEG_SCANS:
+                raise InputError("the JPEG picture has too many scans")
         else:
             raise InputError("the picture is neither WebP nor JPEG")
     except (IndexError, struct.error):

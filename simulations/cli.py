@@ -21,12 +21,14 @@ from simulations.bench import (
     translation,
 )
 from simulations.bench.cascade import command as cascade
+from simulations.bench.cloud import command as cloud
 from simulations.bench.reading import command as reading
 from simulations.bench.stabiliser import command as stabiliser
 from simulations.energy import command as constants
 from simulations.sweep import command as sweep
 from simulations.traces import command as traces
 from simulations.training import cascade as cascade_training
+from simulations.training import ensemble as ensemble_training
 from simulations.training import script as script_training
 
 
@@ -52,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     stabiliser.add_parser(benches)
     cascade.add_parser(benches)
     decisions.add_parser(benches)
+    cloud.add_parser(benches)
     traces.add_parser(commands)
     sweep.add_parser(commands)
     calibrate.add_parser(commands)
@@ -60,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     models = train.add_subparsers(required=True, metavar="MODEL")
     script_training.add_parser(models)
     cascade_training.add_parser(models)
+    ensemble_training.add_parser(models)
     cards.add_parser(commands)
     return parser
 

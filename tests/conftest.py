@@ -22,6 +22,7 @@ REALTIME: Final = (
     "tests/phone/test_central.py",
     "tests/phone/test_phone_pairing.py",
     "tests/phone/test_phone_serve.py",
+    "tests/cloud/test_cloud_front_connections.py",
     "tests/cloud/test_cloud_process.py",
     "tests/cloud/test_cloud_service.py",
 )
@@ -31,6 +32,7 @@ PURE: Final = tuple(
     for name in (
         "bench_cascade",
         "bench_cascade_command",
+        "bench_cloud",
         "bench_decisions",
         "bench_detection",
         "bench_lines",

@@ -35,6 +35,8 @@ class Rule(StrEnum):
     """Asked because the reading is not among those the risk certificate covers."""
     FALLBACK = "fallback"
     """A number was missing or impossible: the safe choice."""
+    PLACE = "place"
+    """What this sign says was known at this place; or readings of places were shared, which are no pictures."""
     POLICY = "policy"
     """The policy of an experiment, which weighs nothing."""
 

@@ -11,19 +11,15 @@ children.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import signal
-import subprocess
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from shared.errors import TranslatorFailed
 from shared.models.bergamot.translator import Translation, cut_text
+from shared.models.child_process import ChildFailed, answer_of
 
 COMMAND: Final = "apertium"
 CALL_SECONDS: Final = 10.0
@@ -155,74 +151,11 @@ def run_bounded(command: list[str], text: str, *, seconds: float, max_bytes: int
     Raises:
         TranslatorFailed: it cannot be started, ends with an error, answers too much, or not in time.
     """
-    name = Path(command[0]).name
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
     try:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # so that its whole pipeline can be ended
-        )
-    except OSError as error:
-        raise TranslatorFailed(f"{name} cannot be started: {error.strerror}") from error
-    with process:
-        talk = _Talk(process, text.encode("utf-8", "replace"), max_bytes)
-        thread = threading.Thread(target=talk, name=f"{name} pipe", daemon=True)
-        thread.start()
-        thread.join(seconds)
-        late = thread.is_alive()
-        if late or len(talk.answer) > max_bytes:
-            _end(process)
-            thread.join()
-        if late:
-            raise TranslatorFailed(f"{name} did not answer within {seconds:g} s")
-        if len(talk.answer) > max_bytes:
-            raise TranslatorFailed(f"{name} answered more than {max_bytes} bytes")
-        try:
-            status = process.wait(timeout=1.0)
-        except subprocess.TimeoutExpired as error:
-            _end(process)
-            raise TranslatorFailed(f"{name} did not end") from error
-    if status != 0:
-        raise TranslatorFailed(f"{name} ended with status {status}")
-    return talk.answer.decode("utf-8", "replace")
-
-
-class _Talk:
-    """Writes the question and reads the answer, in a thread of its own: a pipe has no deadline."""
-
-    def __init__(self, process: subprocess.Popen[bytes], question: bytes, max_bytes: int) -> None:
-        self._process = process
-        self._question = question
-        self._max_bytes = max_bytes
-        self.answer = b""
-
-    def __call__(self) -> None:
-        stdin, stdout = _pipe(self._process.stdin), _pipe(self._process.stdout)
-        try:
-            stdin.write(self._question)
-            stdin.close()
-        except OSError:
-            # It did not want to hear; its exit status and its answer say the rest.
-            self._process.stdin = None
-        self.answer = stdout.read(self._max_bytes + 1)
-
-
-def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-    if pipe is None:
-        raise TranslatorFailed("the pipe is closed")
-    return pipe
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # it has just ended by itself
+        answer = answer_of(command, text.encode("utf-8", "replace"), seconds=seconds, max_bytes=max_bytes)
+    except ChildFailed as error:
+        raise TranslatorFailed(str(error)) from error
+    return answer.decode("utf-8", "replace")
 
 
 def _iso_code(code: str) -> str:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from shared.errors import InputError, PackUnsupported
 from shared.geometry import ImageBgr, Quad
 from shared.limits import MAX_DETECTION_CONTOURS, MAX_DETECTION_SIDE
+from shared.models.device import Device
 from shared.models.images import require_bgr
 from shared.models.manifest import Task
 from shared.models.packs import InstalledPack
@@ -60,19 +61,19 @@ class TextDetector:
         PackCorrupt: its model cannot be loaded.
     """
 
-    def __init__(self, pack: InstalledPack, *, threads: int = 1) -> None:
+    def __init__(self, pack: InstalledPack, *, threads: int = 1, device: Device = Device.CPU) -> None:
         if pack.manifest.task is not Task.DETECTION:
             raise PackUnsupported(f"pack {pack.name} is for {pack.manifest.task}, not detection")
         self.pack = pack
         self._binarise = pack.setting("binarise")
         self._box_score = pack.setting("box_score")
         self._unclip = pack.setting("unclip")
-        self._session = open_session(pack.path(MODEL_FILE), threads=threads)
+        self._session = open_session(pack.path(MODEL_FILE), threads=threads, device=device)
 
     @classmethod
-    def load(cls, pack: InstalledPack, *, threads: int = 1) -> TextDetector:
+    def load(cls, pack: InstalledPack, *, threads: int = 1, device: Device = Device.CPU) -> TextDetector:
         """Load the model of a detection pack; see the class for what it raises."""
-        return cls(pack, threads=threads)
+        return cls(pack, threads=threads, device=device)
 
     def detect(
         self, image_bgr: ImageBgr, *, longest_side: int = 960, box_threshold: float | None = None

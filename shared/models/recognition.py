@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ import numpy.typing as npt
 from shared.errors import PackCorrupt, PackUnsupported, StorageError
 from shared.geometry import ImageBgr
 from shared.limits import MAX_CROP_SIDE, MAX_RECOGNITION_WIDTH
+from shared.models.device import Device
 from shared.models.images import require_bgr
 from shared.models.manifest import Task
 from shared.models.packs import InstalledPack
@@ -114,6 +115,42 @@ class Recognition:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedLine:
+    """One line as the network sees it.
+
+    Attributes:
+        tensor: float32 of shape (1, 3, 48, columns).
+        width: columns that the line takes; the others are padding.
+    """
+
+    tensor: npt.NDArray[np.float32]
+    width: int
+
+    @property
+    def columns(self) -> int:
+        """Columns of the tensor: lines of equal columns can be read in one call of the network."""
+        return int(self.tensor.shape[3])
+
+
+class LineRecogniser(Protocol):
+    """What reads lines: a network in this thread, or one that many threads share."""
+
+    @property
+    def pack(self) -> InstalledPack:
+        """The pack it was loaded from."""
+        ...
+
+    @property
+    def alphabet(self) -> frozenset[str]:
+        """Every character it can answer with."""
+        ...
+
+    def recognise(self, crops: Sequence[ImageBgr]) -> list[Recognition]:
+        """Read lines of text; see `TextRecogniser.recognise`."""
+        ...
+
+
 class TextRecogniser:
     """Reads lines of text; build one with `load`.
 
@@ -125,12 +162,12 @@ class TextRecogniser:
         PackCorrupt: its model or dictionary cannot be loaded.
     """
 
-    def __init__(self, pack: InstalledPack, *, threads: int = 1) -> None:
+    def __init__(self, pack: InstalledPack, *, threads: int = 1, device: Device = Device.CPU) -> None:
         if pack.manifest.task is not Task.RECOGNITION:
             raise PackUnsupported(f"pack {pack.name} is for {pack.manifest.task}, not recognition")
         self._pack = pack
         self._min_width = round(pack.setting("min_width"))
-        self._session = open_session(pack.path(MODEL_FILE), threads=threads)
+        self._session = open_session(pack.path(MODEL_FILE), threads=threads, device=device)
         characters = read_dictionary(pack.path(DICTIONARY_FILE))
         # Index 0 is the blank, which stands for no character.
         self._characters = np.array(["", *characters, " "], dtype=np.str_)
@@ -142,9 +179,9 @@ class TextRecogniser:
         self._alphabet = frozenset(characters) | {" "}
 
     @classmethod
-    def load(cls, pack: InstalledPack, *, threads: int = 1) -> TextRecogniser:
+    def load(cls, pack: InstalledPack, *, threads: int = 1, device: Device = Device.CPU) -> TextRecogniser:
         """Load the model and dictionary of a recognition pack; see the class for what it raises."""
-        return cls(pack, threads=threads)
+        return cls(pack, threads=threads, device=device)
 
     @property
     def pack(self) -> InstalledPack:
@@ -155,6 +192,11 @@ class TextRecogniser:
     def alphabet(self) -> frozenset[str]:
         """Every character it can answer with."""
         return self._alphabet
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the network runs on a GPU."""
+        return self._session.on_gpu
 
     def recognise(self, crops: Sequence[ImageBgr]) -> list[Recognition]:
         """Read lines of text.
@@ -169,22 +211,50 @@ class TextRecogniser:
             InputError: a crop is not BGR, has no pixel, or is too large.
             PackUnsupported: the model does not answer as a recogniser does.
         """
+        lines = self.encoded(crops)
+        return [self.decoded(line, self.probabilities(line.tensor)[0]) for line in lines]
+
+    def encoded(self, crops: Sequence[ImageBgr]) -> list[EncodedLine]:
+        """The first of the three steps of `recognise`; may run in another thread than the second.
+
+        Raises:
+            InputError: a crop is not BGR, has no pixel, or is too large.
+        """
         for crop in crops:  # all before the first is read: a batch is read whole or not at all
             require_bgr(crop, what="a line", max_side=MAX_CROP_SIDE)
-        return [self._read(crop) for crop in crops]
+        return [EncodedLine(encode(crop, self._min_width), scaled_width(crop)) for crop in crops]
 
-    def _read(self, crop: ImageBgr) -> Recognition:
-        line = encode(crop, self._min_width)
-        (probabilities,) = self._session.run({self._session.input_names[0]: line})
-        if probabilities.ndim != 3 or probabilities.shape[2] != len(self._characters):
-            raise PackUnsupported(f"the model of pack {self._pack.name} answers with shape {probabilities.shape}")
-        width = scaled_width(crop)
-        answer = decode(probabilities[0], self._characters, columns=line.shape[3] / width)
+    def probabilities(self, tensor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The second step: what the network says of lines of equal columns.
+
+        Args:
+            tensor: float32 of shape (lines, 3, 48, columns).
+
+        Returns:
+            float32 of shape (lines, steps, classes).
+
+        Raises:
+            PackUnsupported: the model does not answer as a recogniser does.
+        """
+        (answer,) = self._session.run({self._session.input_names[0]: tensor})
+        if answer.ndim != 3 or answer.shape[0] != len(tensor) or answer.shape[2] != len(self._characters):
+            raise PackUnsupported(f"the model of pack {self._pack.name} answers with shape {answer.shape}")
+        return answer
+
+    def decoded(self, line: EncodedLine, probabilities: npt.NDArray[np.float32]) -> Recognition:
+        """The third step: what a line says.
+
+        Args:
+            line: as encoded.
+            probabilities: of the network, float32 of shape (steps, classes).
+        """
+        answer = decode(probabilities, self._characters, columns=line.columns / line.width)
         if not _has_word_spaces(answer.text) or len(answer.positions) < 2:
             return answer
-        middles = np.array(answer.positions) * width
-        evidence = space_evidence(answer.text, middles, probabilities[0, :, -1], line[0], width)
-        marked = answer.text[-1] in "!?" and has_mark_before(line[0, :, :, :width], float(middles[0]))
+        seen = line.tensor[0]
+        middles = np.array(answer.positions) * line.width
+        evidence = space_evidence(answer.text, middles, probabilities[:, -1], seen, line.width)
+        marked = answer.text[-1] in "!?" and has_mark_before(seen[:, :, : line.width], float(middles[0]))
         return replace(answer, space_evidence=evidence, mark_before=marked)
 
 

@@ -26,7 +26,7 @@ from shared.models.line_finding import FindingPlan, find_lines
 from shared.models.line_merging import chains, joined
 from shared.models.line_splitting import split_line
 from shared.models.orientation import OrientationClassifier
-from shared.models.recognition import Recognition, TextRecogniser
+from shared.models.recognition import LineRecogniser, Recognition
 from shared.models.rectify import as_read, rectify
 from shared.models.restoration import restored
 from shared.models.script import check_script, needs_picture
@@ -96,7 +96,7 @@ class SignReader:
         *,
         detector: TextDetector | Callable[[], TextDetector],
         second: TextDetector | None = None,
-        recogniser: TextRecogniser,
+        recogniser: LineRecogniser,
         orientation: OrientationClassifier | None,
         scripts: ScriptClassifier | None,
         plan: ReadingPlan,
@@ -109,7 +109,7 @@ class SignReader:
         self.plan = plan
 
     @property
-    def recogniser(self) -> TextRecogniser:
+    def recogniser(self) -> LineRecogniser:
         """What reads the lines."""
         return self._recogniser
 

@@ -18,12 +18,13 @@ from phone.battery import Battery
 from phone.cascade.decision import CascadePolicy
 from phone.cascade.inputs import NetworkKind, Recogniser, Thermal, Trouble
 from phone.cloud import CallPolicy, CloudClient
-from phone.cloud_channel import CloudTransport, GrpcTransport
+from phone.cloud_channel import CloudChannel, CloudTransport, GrpcTransport
 from phone.daemon import Estimator, PhoneDaemon
 from phone.database import Database
 from phone.ledger import Consent, Ledger
 from phone.ledger_rows import Entry
 from phone.network import NetworkState
+from phone.placing import Placing
 from phone.readings import NO_MEANING, LocalLine, LocalReading, Meaning
 from phone.settings import PhoneSettings
 from shared.clock import Clock, SystemClock
@@ -201,6 +202,7 @@ async def daemons(folder: Path) -> AsyncIterator[Start]:
         metered: bool = False,
         thermal: Thermal = Thermal.UNKNOWN,
         battery: Battery = Battery(None, charging=False),  # noqa: B008 - frozen
+        placing: Callable[[Database, Clock, EventLog], Placing] | None = None,
         **settings: object,
     ) -> World:
         glasses_end, phone_end = memory_link_pair(clock=clock)
@@ -208,7 +210,7 @@ async def daemons(folder: Path) -> AsyncIterator[Start]:
         database = Database(folder / "phone.sqlite3", max_pages=max_pages)
         events = EventLog(folder / "events.jsonl", tier="phone", clock=clock)
         if port is not None:
-            transport = GrpcTransport(f"127.0.0.1:{port}", clock=clock)
+            transport = GrpcTransport(CloudChannel(f"127.0.0.1:{port}", clock=clock))
         cloud = None if transport is None else CloudClient(transport, clock=clock, policy=call_policy)
         reader = reader or FakeReader()
         ledger, consent = Ledger(database, clock=clock), Consent(database, clock=clock)
@@ -227,6 +229,7 @@ async def daemons(folder: Path) -> AsyncIterator[Start]:
             metamodel=metamodel,
             network=lambda: NetworkState(network, metered=metered),
             thermal=lambda: thermal,
+            placing=None if placing is None else placing(database, clock, events),
         )
         running = asyncio.create_task(daemon.run())
         glasses = Glasses(glasses_end, clock=clock)

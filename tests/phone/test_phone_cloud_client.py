@@ -11,7 +11,8 @@ import grpc.aio
 import pytest
 
 from phone.cloud import Breaker, CallCost, CallPolicy, CloudClient, GarbledAnswer
-from phone.cloud_channel import CallRefused, GrpcTransport, Refusal, check_address, is_loopback
+from phone.cloud_channel import CallRefused, CloudChannel, GrpcTransport, Refusal, is_loopback
+from phone.cloud_endpoints import split_addresses
 from shared.clock import SystemClock
 from shared.errors import CloudDeadline, CloudError, CloudRefused, CloudUnavailable, UsageError
 from shared.messages.wayword.v1 import cloud_pb2, cloud_pb2_grpc, types_pb2
@@ -61,7 +62,7 @@ async def serving(cloud: FakeCloud, port: int = 0) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def client_of(port: int, clock: SystemClock, policy: CallPolicy | None = None) -> AsyncIterator[CloudClient]:
-    client = CloudClient(GrpcTransport(f"127.0.0.1:{port}", clock=clock), clock=clock, policy=policy)
+    client = CloudClient(GrpcTransport(CloudChannel(f"127.0.0.1:{port}", clock=clock)), clock=clock, policy=policy)
     try:
         yield client
     finally:
@@ -153,7 +154,9 @@ async def test_no_cloud_fails_at_once_and_nothing_leaves() -> None:
         (grpc.StatusCode.INVALID_ARGUMENT, Refusal.MALFORMED),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, Refusal.OVERLOADED),
         (grpc.StatusCode.UNIMPLEMENTED, Refusal.DIRECTION),
-        (grpc.StatusCode.PERMISSION_DENIED, Refusal.OTHER),
+        (grpc.StatusCode.PERMISSION_DENIED, Refusal.FORBIDDEN),
+        (grpc.StatusCode.UNAUTHENTICATED, Refusal.UNAUTHENTICATED),
+        (grpc.StatusCode.FAILED_PRECONDITION, Refusal.OTHER),
     ],
 )
 async def test_a_refusal_is_not_tried_again(status: grpc.StatusCode, refusal: Refusal) -> None:
@@ -279,12 +282,17 @@ def test_the_breaker_lets_one_trial_through_after_the_pause() -> None:
 @pytest.mark.parametrize("address", ["", "localhost", ":50051", "localhost:", "localhost:0", "localhost:99999", "a:b"])
 def test_a_malformed_address_is_one_clear_error(address: str) -> None:
     with pytest.raises(UsageError, match="HOST:PORT"):
-        check_address(address)
+        split_addresses(address)
+
+
+def host_of(address: str) -> str:
+    ((_, host),) = split_addresses(address)
+    return host
 
 
 def test_only_this_machine_is_spoken_to_without_encryption() -> None:
-    assert is_loopback(check_address("127.0.0.1:50051"))
-    assert is_loopback(check_address("localhost:50051"))
-    assert is_loopback(check_address("[::1]:50051"))
-    assert not is_loopback(check_address("cloud.example.org:443"))
-    assert not is_loopback(check_address("10.0.0.5:50051"))
+    assert is_loopback(host_of("127.0.0.1:50051"))
+    assert is_loopback(host_of("localhost:50051"))
+    assert is_loopback(host_of("[::1]:50051"))
+    assert not is_loopback(host_of("cloud.example.org:443"))
+    assert not is_loopback(host_of("10.0.0.5:50051"))

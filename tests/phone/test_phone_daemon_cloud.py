@@ -161,7 +161,7 @@ async def test_private_text_never_leaves(start: Start) -> None:
 async def test_nothing_leaves_that_the_ledger_cannot_record(start: Start) -> None:
     cloud = FakeCloud()
     async with serving(cloud) as port:
-        world = await start(port=port, max_pages=10)
+        world = await start(port=port, max_pages=20)
         states = []
         for region in range(120):
             await world.glasses.send(strip(region))

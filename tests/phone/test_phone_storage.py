@@ -211,7 +211,7 @@ def test_a_database_of_a_newer_version_is_left_alone(path: Path) -> None:
 
 
 def test_a_full_disk_is_reported_and_the_database_stays_usable(path: Path, clock: SetClock) -> None:
-    database = Database(path, max_pages=16)
+    database = Database(path, max_pages=24)
     errors: list[StorageError] = []
     cache = _cache(database, clock, errors)
     for number in range(200):

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.errors import PackCorrupt, PackUnsupported
+from shared.errors import PackCorrupt, PackUnsupported, UsageError
+from shared.models.device import Device
 from shared.models.packs import PackStore
-from shared.models.session import open_session
+from shared.models.session import open_session, providers_for
 
 
 def test_a_model_shows_its_inputs_outputs_and_metadata(pack_store: PackStore) -> None:
@@ -38,3 +39,36 @@ def test_an_input_the_model_does_not_take_is_an_unsupported_pack(pack_store: Pac
         session.run({session.input_names[0]: np.zeros(shape, np.float32)})
     with pytest.raises(PackUnsupported):
         session.run({"nonsense": np.zeros((1, 3, 48, 320), np.float32)})
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, *providers: str) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [*providers, "CPUExecutionProvider"])
+
+
+def test_auto_takes_the_best_gpu_provider_there_is_and_the_cpu_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(monkeypatch)
+    assert providers_for(Device.AUTO) == ("CPUExecutionProvider",)
+    offer(monkeypatch, "AzureExecutionProvider", "TensorrtExecutionProvider")
+    assert providers_for(Device.AUTO) == ("CPUExecutionProvider",), "neither is one of ours"
+    offer(monkeypatch, "ROCMExecutionProvider", "CUDAExecutionProvider")
+    assert providers_for(Device.AUTO) == ("CUDAExecutionProvider", "CPUExecutionProvider")
+    assert providers_for(Device.CPU) == ("CPUExecutionProvider",)
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch)
+    with pytest.raises(UsageError, match="without a GPU"):
+        providers_for(Device.GPU)
+
+
+def test_a_gpu_provider_that_does_not_work_leaves_auto_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, pack_store: PackStore
+) -> None:
+    """As ONNX Runtime does with CUDA where the driver is missing: it goes on with what works."""
+    monkeypatch.setattr("shared.models.session.providers_for", lambda device: ("CPUExecutionProvider",))
+    path = pack_store.get("ocr-cls").path("model.onnx")
+    assert not open_session(path, device=Device.AUTO).on_gpu
+    with pytest.raises(UsageError, match="cannot use the GPU"):
+        open_session(path, device=Device.GPU)

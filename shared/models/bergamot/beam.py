@@ -76,7 +76,20 @@ def session_step(session: OnnxSession, context: Mapping[str, npt.NDArray[Any]]) 
 def beam_search(
     step: Step, *, embed: Embed, candidates: int, positions: Floats, layers: int, width: int, limit: int
 ) -> Hypothesis:
-    """Decode one sentence.
+    """Decode one sentence: the first of `n_best`, whose arguments it takes.
+
+    Returns:
+        The best finished hypothesis; if none finished within the limit, the best unfinished one.
+    """
+    return n_best(
+        step, embed=embed, candidates=candidates, positions=positions, layers=layers, width=width, limit=limit
+    )[0]
+
+
+def n_best(
+    step: Step, *, embed: Embed, candidates: int, positions: Floats, layers: int, width: int, limit: int
+) -> list[Hypothesis]:
+    """Decode one sentence and keep everything the search ended with.
 
     Args:
         step: takes embedded previous tokens (1, hypotheses, width of the network), the position (1, width of the
@@ -90,7 +103,7 @@ def beam_search(
         limit: most tokens to decode, at least 1.
 
     Returns:
-        The best finished hypothesis; if none finished within the limit, the best unfinished one.
+        The finished hypotheses, 1 to `width`, best first; if none finished within the limit, the unfinished ones.
     """
     live = [Hypothesis((), ())]
     finished: list[Hypothesis] = []
@@ -120,4 +133,25 @@ def beam_search(
         totals = scores[parents[kept], choices[kept]]
         previous = embed([hypothesis.candidates[-1] for hypothesis in live])
         cells = [cell[:, parents[kept]] for cell in cells]
-    return max(finished or live, key=lambda hypothesis: hypothesis.score)
+    # Stable: of equals the one found first stays first.
+    return sorted(finished or live, key=lambda hypothesis: -hypothesis.score)
+
+
+def forced(
+    step: Step, *, embed: Embed, candidates: int, positions: Floats, layers: int, tokens: Sequence[int]
+) -> tuple[float, ...]:
+    """Log-probabilities of a given sentence, token by token ("forced decoding").
+
+    Args:
+        step, embed, candidates, positions, layers: as for `n_best`.
+        tokens: indices among the candidates, the end token last; at most as many as there are positions.
+    """
+    previous = np.zeros((1, 1, positions.shape[1]), np.float32)
+    cells = [previous] * layers
+    found = []
+    for number, token in enumerate(tokens):
+        log_probabilities, indices, cells = step(previous, positions[number : number + 1], cells, candidates)
+        # A step gives its candidates sorted; all were asked for, so the token is among them.
+        found.append(float(log_probabilities[0, np.flatnonzero(indices[0] == token)[0]]))
+        previous = embed([token])
+    return tuple(found)

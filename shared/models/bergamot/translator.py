@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,15 +13,26 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.errors import PackCorrupt, UsageError
-from shared.limits import MAX_TEXT_CHARACTERS
 from shared.models.bergamot import layout
-from shared.models.bergamot.beam import END_CANDIDATE, Floats, Hypothesis, beam_search, session_step
+from shared.models.bergamot.beam import END_CANDIDATE, Embed, Floats, Hypothesis, Step, forced, n_best, session_step
 from shared.models.bergamot.container import read_limited
 from shared.models.bergamot.sentences import split_sentences
 from shared.models.bergamot.shortlist import Shortlist
+from shared.models.bergamot.texts import Alternatives, Translation, cut_text, joined
 from shared.models.bergamot.vocabulary import Vocabulary
 from shared.models.packs import InstalledPack
 from shared.models.session import OnnxSession, open_session
+
+__all__ = [
+    "MAX_BATCH_TEXTS",
+    "MAX_BEAM",
+    "MAX_SOURCE_TOKENS",
+    "Alternatives",
+    "BergamotTranslator",
+    "Translation",
+    "cut_text",
+    "sinusoidal_positions",
+]
 
 MAX_SOURCE_TOKENS: Final = 256
 """Longest sentence that is translated, with its end token; what exceeds it is cut off."""
@@ -35,39 +45,14 @@ _LENGTH_EXTRA: Final = 3
 """Target tokens allowed beyond that, for one-word signs."""
 _POSITION_BASE: Final = 10000.0
 _ONE_BEST: Final = np.array([1], np.int64)
-_NO_TEXT: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Control characters, and halves of surrogate pairs, which are no characters at all."""
-_UNSPACED: Final = frozenset({"ja", "zh", "th"})
-"""Languages whose sentences are joined without a space."""
 
 
 @dataclass(frozen=True)
-class Translation:
-    """A translated text.
+class _Decoded:
+    """Target ids without the end token, and their log-probabilities with it."""
 
-    Attributes:
-        text: the translation.
-        token_log_probabilities: natural log of the model's probability of each target token, each sentence's end token
-            included; at most 0. A sentence that was cut at the length limit has no end token.
-        source_tokens: tokens of the source, end tokens included.
-        unknown_tokens: how many of those stand for characters the vocabulary does not know, and the model never saw.
-    """
-
-    text: str
-    token_log_probabilities: tuple[float, ...]
-    source_tokens: int
-    unknown_tokens: int = 0
-
-    @property
-    def mean_log_probability(self) -> float:
-        """Mean over the tokens; 0 for an empty translation."""
-        values = self.token_log_probabilities
-        return sum(values) / len(values) if values else 0.0
-
-    @property
-    def min_log_probability(self) -> float:
-        """The least sure token's; 0 for an empty translation."""
-        return min(self.token_log_probabilities, default=0.0)
+    tokens: tuple[int, ...]
+    log_probabilities: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -111,7 +96,6 @@ class BergamotTranslator:
         self._source_factor = np.float32(config.source_scale * factor)
         self._target_factor = np.float32(config.target_scale * factor)
         self._positions = sinusoidal_positions(_length_limit(MAX_SOURCE_TOKENS), config.width)
-        self._joiner = "" if direction[1] in _UNSPACED else " "
 
     @classmethod
     def load(cls, pack: InstalledPack, *, threads: int = 1) -> BergamotTranslator:
@@ -181,23 +165,9 @@ class BergamotTranslator:
             UsageError: `beam` is out of range.
             PackUnsupported: the model fails.
         """
-        if not 1 <= beam <= MAX_BEAM:
-            raise UsageError(f"beam {beam} is out of range", hint=f"Use 1 to {MAX_BEAM}")
-        parts: list[str] = []
-        log_probabilities: list[float] = []
-        source_tokens = unknown_tokens = 0
-        model = self._model
-        for sentence in split_sentences(cut_text(text)):
-            pieces = model.source_vocabulary.encode(sentence)
-            if not pieces:  # nothing but characters the vocabulary drops
-                continue
-            source = [*pieces[: MAX_SOURCE_TOKENS - 1], model.source_vocabulary.end]
-            tokens, scores = self._decode(source, beam)
-            parts.append(model.target_vocabulary.decode(tokens))
-            log_probabilities.extend(scores)
-            source_tokens += len(source)
-            unknown_tokens += source.count(model.source_vocabulary.unknown)
-        return Translation(self._joiner.join(parts), tuple(log_probabilities), source_tokens, unknown_tokens)
+        _check_beam(beam)
+        parts = [self._translation(source, self._decode(source, beam)[0]) for _, source in self._sources(text)]
+        return joined(parts, target=self._direction[1])
 
     def translate_batch(self, texts: Sequence[str], *, beam: int = 1) -> list[Translation]:
         """Translate several texts; each result is what `translate` gives for that text alone.
@@ -226,37 +196,130 @@ class BergamotTranslator:
         found = dict(zip(different, results, strict=True))
         return [found[text] for text in texts]
 
-    def _decode(self, source: list[int], beam: int) -> tuple[list[int], list[float]]:
-        """Target ids without the end token, and the log-probabilities with it."""
+    def alternatives(self, text: str, *, beam: int) -> list[Alternatives]:
+        """What the search ended with for each sentence of a text, cut and split as `translate` does.
+
+        Args:
+            text: as for `translate`.
+            beam: as for `translate`; no sentence has more alternatives than that.
+
+        Raises:
+            UsageError, PackUnsupported: as `translate`.
+        """
+        _check_beam(beam)
+        return [
+            Alternatives(sentence, tuple(self._translation(source, best) for best in self._decode(source, beam)))
+            for sentence, source in self._sources(text)
+        ]
+
+    def likelihoods(self, target: str, sources: Sequence[str]) -> list[tuple[float, ...]]:
+        """Natural log of the probability of each token of one target sentence, given each of several sources.
+
+        All sources are judged over the same candidates, those of every source and the sentence's own, so that the
+        numbers can be compared with each other; not with those of `translate`, whose candidates are fewer.
+
+        Args:
+            target: one sentence; cut at `MAX_SOURCE_TOKENS`.
+            sources: one sentence each; cut likewise.
+
+        Returns:
+            For each source as many numbers as the target has tokens, its end token included; at most 0.
+
+        Raises:
+            PackUnsupported: the model fails.
+        """
+        model = self._model
+        encoded = [self._source_ids(source) for source in sources]
+        wanted = model.target_vocabulary.encode(target)[: MAX_SOURCE_TOKENS - 1]
+        end = model.target_vocabulary.end
+        parts = [self._candidates(source) for source in encoded]
+        others = np.setdiff1d(np.concatenate([*parts, np.asarray(wanted, np.int64)]), [end])
+        ids = np.concatenate(([end], others)).astype(np.int64)
+        # `others` is sorted, and the end token stands before it.
+        tokens = [*(int(index) + 1 for index in np.searchsorted(others, wanted)), END_CANDIDATE]
+        found = []
+        for source in encoded:
+            step, embed = self._step(source, ids)
+            values = forced(
+                step,
+                embed=embed,
+                candidates=len(ids),
+                positions=self._positions,
+                layers=model.config.decoder_layers,
+                tokens=tokens,
+            )
+            found.append(tuple(min(value, 0.0) for value in values))
+        return found
+
+    def _sources(self, text: str) -> Iterator[tuple[str, list[int]]]:
+        """Sentences of a text with their ids, the end token included."""
+        for sentence in split_sentences(cut_text(text)):
+            source = self._source_ids(sentence)
+            if len(source) > 1:  # else nothing but characters the vocabulary drops
+                yield sentence, source
+
+    def _source_ids(self, sentence: str) -> list[int]:
+        vocabulary = self._model.source_vocabulary
+        return [*vocabulary.encode(sentence)[: MAX_SOURCE_TOKENS - 1], vocabulary.end]
+
+    def _translation(self, source: list[int], best: _Decoded) -> Translation:
+        return Translation(
+            self._model.target_vocabulary.decode(list(best.tokens)),
+            best.log_probabilities,
+            len(source),
+            source.count(self._model.source_vocabulary.unknown),
+        )
+
+    def _decode(self, source: list[int], beam: int) -> list[_Decoded]:
+        """What the search ended with, best first; one with a beam of 1."""
         model = self._model
         ids = self._candidates(source)
-        rows = model.target_rows.take(ids, axis=0)
-        outputs = rows if model.config.tied_output else model.output_rows.take(ids, axis=0)
-        embedded = model.source_rows.take(source, axis=0) * self._source_factor + self._positions[: len(source)]
-        encoded = model.encoder.run({"embedded": embedded[None], "outputs": outputs})
-        context = dict(zip(model.encoder.output_names, encoded, strict=True))
-        context |= {"candidates": rows, "bias": model.bias.take(ids)}
         limit = _length_limit(len(source))
         layers = model.config.decoder_layers
         if beam == 1:
             start = np.zeros((1, 1, model.config.width), np.float32)
+            context, _ = self._context(source, ids)
             feeds = {**context, "positions": self._positions, "limit": np.array(limit, np.int64), "best": _ONE_BEST}
             feeds |= {"previous": start, **{f"cell_{layer}": start for layer in range(1, layers + 1)}}
             indices, scores, *_ = model.decoder.run(feeds)
-            best = Hypothesis(tuple(indices[:, 0, 0, 0].tolist()), tuple(scores[:, 0, 0, 0].tolist()))
+            hypotheses = [Hypothesis(tuple(indices[:, 0, 0, 0].tolist()), tuple(scores[:, 0, 0, 0].tolist()))]
         else:
-            best = beam_search(
-                session_step(model.decoder, context),
-                embed=lambda chosen: (rows[list(chosen)] * self._target_factor)[None],
+            step, embed = self._step(source, ids)
+            hypotheses = n_best(
+                step,
+                embed=embed,
                 candidates=len(ids),
                 positions=self._positions,
                 layers=layers,
                 width=beam,
                 limit=limit,
             )
-        tokens = [int(ids[index]) for index in best.candidates if index != END_CANDIDATE]
-        # Rounding can lift the log of a certainty a hair above 0.
-        return tokens, [min(score, 0.0) for score in best.log_probabilities]
+        return [
+            _Decoded(
+                tuple(int(ids[index]) for index in best.candidates if index != END_CANDIDATE),
+                # Rounding can lift the log of a certainty a hair above 0.
+                tuple(min(score, 0.0) for score in best.log_probabilities),
+            )
+            for best in hypotheses
+        ]
+
+    def _context(
+        self, source: list[int], ids: npt.NDArray[np.int64]
+    ) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any]]:
+        """Inputs of the decoder that stay the same for a sentence, and the target rows of its candidates."""
+        model = self._model
+        rows = model.target_rows.take(ids, axis=0)
+        outputs = rows if model.config.tied_output else model.output_rows.take(ids, axis=0)
+        embedded = model.source_rows.take(source, axis=0) * self._source_factor + self._positions[: len(source)]
+        encoded = model.encoder.run({"embedded": embedded[None], "outputs": outputs})
+        context = dict(zip(model.encoder.output_names, encoded, strict=True))
+        return context | {"candidates": rows, "bias": model.bias.take(ids)}, rows
+
+    def _step(self, source: list[int], ids: npt.NDArray[np.int64]) -> tuple[Step, Embed]:
+        """The decoder over one source, and how it takes its candidates."""
+        context, rows = self._context(source, ids)
+        factor = self._target_factor
+        return session_step(self._model.decoder, context), lambda chosen: (rows[list(chosen)] * factor)[None]
 
     def _candidates(self, source: list[int]) -> npt.NDArray[np.int64]:
         """Target ids a sentence may use; the end token is the first. marian never decodes the unknown piece either."""
@@ -280,14 +343,9 @@ def sinusoidal_positions(length: int, width: int) -> Floats:
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
 
 
-def cut_text(text: str) -> str:
-    """Text with white space and control characters collapsed, of at most `MAX_TEXT_CHARACTERS`, cut between words."""
-    # Collapsing a little more than the cap is enough, whatever arrives.
-    text = " ".join(_NO_TEXT.sub(" ", text[: 4 * MAX_TEXT_CHARACTERS]).split())
-    if len(text) <= MAX_TEXT_CHARACTERS:
-        return text
-    head, _, _ = text[: MAX_TEXT_CHARACTERS + 1].rpartition(" ")
-    return head or text[:MAX_TEXT_CHARACTERS]
+def _check_beam(beam: int) -> None:
+    if not 1 <= beam <= MAX_BEAM:
+        raise UsageError(f"beam {beam} is out of range", hint=f"Use 1 to {MAX_BEAM}")
 
 
 def _length_limit(source_tokens: int) -> int:

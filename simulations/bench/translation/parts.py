@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeAlias, cast
 
 from shared.errors import UsageError
 
-PART_NAMES: Final = ("engines", "phrases", "signs", "quality", "languages")
+PART_NAMES: Final = ("engines", "phrases", "signs", "quality", "languages", "rerank")
 """Modules of this package that are parts, in the order they run."""
 
 Say: TypeAlias = Callable[[str], None]

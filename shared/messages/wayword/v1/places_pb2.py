@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from shared.messages.wayword.v1 import types_pb2 as wayword_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17wayword/v1/places.proto\x12\nwayword.v1\x1a\x16wayword/v1/types.proto\"\xc6\x01\n\tPlaceSign\x12\x0c\n\x04\x63\x65ll\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x13\n\x0btranslation\x18\x03 \x01(\t\x12(\n\tdirection\x18\x04 \x01(\x0b\x32\x15.wayword.v1.Direction\x12\x19\n\x0cpicture_hash\x18\x05 \x01(\x06H\x00\x88\x01\x01\x12\x12\n\nconfidence\x18\x06 \x01(\x02\x12\r\n\x05trust\x18\x07 \x01(\x02\x12\x0f\n\x07\x64\x65vices\x18\x08 \x01(\rB\x0f\n\r_picture_hash\".\n\rLookupRequest\x12\r\n\x05\x63\x65lls\x18\x01 \x03(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"3\n\x0bLookupReply\x12$\n\x05signs\x18\x01 \x03(\x0b\x32\x15.wayword.v1.PlaceSign\"9\n\x11\x43ontributeRequest\x12$\n\x05signs\x18\x01 \x03(\x0b\x32\x15.wayword.v1.PlaceSign\"#\n\x0f\x43ontributeReply\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\r\"\x0f\n\rForgetRequest\" \n\x0b\x46orgetReply\x12\x11\n\tforgotten\x18\x01 \x01(\r2\xce\x01\n\x06Places\x12<\n\x06Lookup\x12\x19.wayword.v1.LookupRequest\x1a\x17.wayword.v1.LookupReply\x12H\n\nContribute\x12\x1d.wayword.v1.ContributeRequest\x1a\x1b.wayword.v1.ContributeReply\x12<\n\x06\x46orget\x12\x19.wayword.v1.ForgetRequest\x1a\x17.wayword.v1.ForgetReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17wayword/v1/places.proto\x12\nwayword.v1\x1a\x16wayword/v1/types.proto\"\xea\x01\n\tPlaceSign\x12\x0c\n\x04\x63\x65ll\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x13\n\x0btranslation\x18\x03 \x01(\t\x12(\n\tdirection\x18\x04 \x01(\x0b\x32\x15.wayword.v1.Direction\x12\x19\n\x0cpicture_hash\x18\x05 \x01(\x06H\x00\x88\x01\x01\x12\x12\n\nconfidence\x18\x06 \x01(\x02\x12\r\n\x05trust\x18\x07 \x01(\x02\x12\x0f\n\x07\x64\x65vices\x18\x08 \x01(\r\x12\"\n\x06\x65ngine\x18\t \x01(\x0e\x32\x12.wayword.v1.EngineB\x0f\n\r_picture_hash\".\n\rLookupRequest\x12\r\n\x05\x63\x65lls\x18\x01 \x03(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"3\n\x0bLookupReply\x12$\n\x05signs\x18\x01 \x03(\x0b\x32\x15.wayword.v1.PlaceSign\"9\n\x11\x43ontributeRequest\x12$\n\x05signs\x18\x01 \x03(\x0b\x32\x15.wayword.v1.PlaceSign\"#\n\x0f\x43ontributeReply\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\r\"\x0f\n\rForgetRequest\" \n\x0b\x46orgetReply\x12\x11\n\tforgotten\x18\x01 \x01(\r2\xce\x01\n\x06Places\x12<\n\x06Lookup\x12\x19.wayword.v1.LookupRequest\x1a\x17.wayword.v1.LookupReply\x12H\n\nContribute\x12\x1d.wayword.v1.ContributeRequest\x1a\x1b.wayword.v1.ContributeReply\x12<\n\x06\x46orget\x12\x19.wayword.v1.ForgetRequest\x1a\x17.wayword.v1.ForgetReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,19 +33,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wayword.v1.places_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PLACESIGN']._serialized_start=64
-  _globals['_PLACESIGN']._serialized_end=262
-  _globals['_LOOKUPREQUEST']._serialized_start=264
-  _globals['_LOOKUPREQUEST']._serialized_end=310
-  _globals['_LOOKUPREPLY']._serialized_start=312
-  _globals['_LOOKUPREPLY']._serialized_end=363
-  _globals['_CONTRIBUTEREQUEST']._serialized_start=365
-  _globals['_CONTRIBUTEREQUEST']._serialized_end=422
-  _globals['_CONTRIBUTEREPLY']._serialized_start=424
-  _globals['_CONTRIBUTEREPLY']._serialized_end=459
-  _globals['_FORGETREQUEST']._serialized_start=461
-  _globals['_FORGETREQUEST']._serialized_end=476
-  _globals['_FORGETREPLY']._serialized_start=478
-  _globals['_FORGETREPLY']._serialized_end=510
-  _globals['_PLACES']._serialized_start=513
-  _globals['_PLACES']._serialized_end=719
+  _globals['_PLACESIGN']._serialized_end=298
+  _globals['_LOOKUPREQUEST']._serialized_start=300
+  _globals['_LOOKUPREQUEST']._serialized_end=346
+  _globals['_LOOKUPREPLY']._serialized_start=348
+  _globals['_LOOKUPREPLY']._serialized_end=399
+  _globals['_CONTRIBUTEREQUEST']._serialized_start=401
+  _globals['_CONTRIBUTEREQUEST']._serialized_end=458
+  _globals['_CONTRIBUTEREPLY']._serialized_start=460
+  _globals['_CONTRIBUTEREPLY']._serialized_end=495
+  _globals['_FORGETREQUEST']._serialized_start=497
+  _globals['_FORGETREQUEST']._serialized_end=512
+  _globals['_FORGETREPLY']._serialized_start=514
+  _globals['_FORGETREPLY']._serialized_end=546
+  _globals['_PLACES']._serialized_start=549
+  _globals['_PLACES']._serialized_end=755
 # @@protoc_insertion_point(module_scope)

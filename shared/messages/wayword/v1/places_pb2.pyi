@@ -31,6 +31,7 @@ class PlaceSign(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     TRUST_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
     cell: _builtins.str
     """H3 index of resolution 10, as lower-case hex."""
     text: _builtins.str
@@ -42,6 +43,8 @@ class PlaceSign(_message.Message):
     trust: _builtins.float
     """Of a shared sign: trust 0..1, and how many devices read it, at most 255."""
     devices: _builtins.int
+    engine: _types_pb2.Engine.ValueType
+    """What translated it, as its readers said."""
     @_builtins.property
     def direction(self) -> _types_pb2.Direction: ...
     def __init__(
@@ -55,10 +58,11 @@ class PlaceSign(_message.Message):
         confidence: _builtins.float = ...,
         trust: _builtins.float = ...,
         devices: _builtins.int = ...,
+        engine: _types_pb2.Engine.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_picture_hash", b"_picture_hash", "direction", b"direction", "picture_hash", b"picture_hash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_picture_hash", b"_picture_hash", "cell", b"cell", "confidence", b"confidence", "devices", b"devices", "direction", b"direction", "picture_hash", b"picture_hash", "text", b"text", "translation", b"translation", "trust", b"trust"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_picture_hash", b"_picture_hash", "cell", b"cell", "confidence", b"confidence", "devices", b"devices", "direction", b"direction", "engine", b"engine", "picture_hash", b"picture_hash", "text", b"text", "translation", b"translation", "trust", b"trust"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__picture_hash: _TypeAlias = _typing.Literal["picture_hash"]  # noqa: Y015
     _WhichOneofArgType__picture_hash: _TypeAlias = _typing.Literal["_picture_hash", b"_picture_hash"]  # noqa: Y015

@@ -55,23 +55,26 @@ class PlacesServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Lookup(self, request, context):
-        """Signs of some cells that enough devices have read alike.
+        """Signs of some cells, and of no others, that enough devices have read alike; `around` of a position is the caller's.
+        INVALID_ARGUMENT    malformed cell or target
+        RESOURCE_EXHAUSTED  too many cells in one call
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Contribute(self, request, context):
-        """Readings of the calling device, counted towards what is shared.
-        INVALID_ARGUMENT    malformed cell or reading
-        RESOURCE_EXHAUSTED  the device has contributed too much of late
+        """Readings of the calling device, counted towards what is shared. One that looks private, or that a cap has no room
+        for, is left out without an error; a caller whose device the service does not know contributes nothing.
+        INVALID_ARGUMENT    malformed cell or reading; nothing of the call was taken
+        RESOURCE_EXHAUSTED  too many readings in one call, or the device has contributed too much today
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Forget(self, request, context):
-        """Withdraws what the calling device contributed, as far as its key has not been rotated away.
+        """Withdraws what the calling device contributed and the service still holds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

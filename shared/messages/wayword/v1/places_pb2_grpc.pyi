@@ -32,27 +32,35 @@ class PlacesStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PlacesAsyncStub: ...
     Lookup: _grpc.UnaryUnaryMultiCallable[_places_pb2.LookupRequest, _places_pb2.LookupReply]
-    """Signs of some cells that enough devices have read alike."""
+    """Signs of some cells, and of no others, that enough devices have read alike; `around` of a position is the caller's.
+      INVALID_ARGUMENT    malformed cell or target
+      RESOURCE_EXHAUSTED  too many cells in one call
+    """
     Contribute: _grpc.UnaryUnaryMultiCallable[_places_pb2.ContributeRequest, _places_pb2.ContributeReply]
-    """Readings of the calling device, counted towards what is shared.
-      INVALID_ARGUMENT    malformed cell or reading
-      RESOURCE_EXHAUSTED  the device has contributed too much of late
+    """Readings of the calling device, counted towards what is shared. One that looks private, or that a cap has no room
+    for, is left out without an error; a caller whose device the service does not know contributes nothing.
+      INVALID_ARGUMENT    malformed cell or reading; nothing of the call was taken
+      RESOURCE_EXHAUSTED  too many readings in one call, or the device has contributed too much today
     """
     Forget: _grpc.UnaryUnaryMultiCallable[_places_pb2.ForgetRequest, _places_pb2.ForgetReply]
-    """Withdraws what the calling device contributed, as far as its key has not been rotated away."""
+    """Withdraws what the calling device contributed and the service still holds."""
 
 @_typing.type_check_only
 class PlacesAsyncStub(PlacesStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Lookup: _aio.UnaryUnaryMultiCallable[_places_pb2.LookupRequest, _places_pb2.LookupReply]  # type: ignore[assignment]
-    """Signs of some cells that enough devices have read alike."""
+    """Signs of some cells, and of no others, that enough devices have read alike; `around` of a position is the caller's.
+      INVALID_ARGUMENT    malformed cell or target
+      RESOURCE_EXHAUSTED  too many cells in one call
+    """
     Contribute: _aio.UnaryUnaryMultiCallable[_places_pb2.ContributeRequest, _places_pb2.ContributeReply]  # type: ignore[assignment]
-    """Readings of the calling device, counted towards what is shared.
-      INVALID_ARGUMENT    malformed cell or reading
-      RESOURCE_EXHAUSTED  the device has contributed too much of late
+    """Readings of the calling device, counted towards what is shared. One that looks private, or that a cap has no room
+    for, is left out without an error; a caller whose device the service does not know contributes nothing.
+      INVALID_ARGUMENT    malformed cell or reading; nothing of the call was taken
+      RESOURCE_EXHAUSTED  too many readings in one call, or the device has contributed too much today
     """
     Forget: _aio.UnaryUnaryMultiCallable[_places_pb2.ForgetRequest, _places_pb2.ForgetReply]  # type: ignore[assignment]
-    """Withdraws what the calling device contributed, as far as its key has not been rotated away."""
+    """Withdraws what the calling device contributed and the service still holds."""
 
 class PlacesServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -61,7 +69,10 @@ class PlacesServicer(metaclass=_abc_1.ABCMeta):
         request: _places_pb2.LookupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_places_pb2.LookupReply, _abc.Awaitable[_places_pb2.LookupReply]]:
-        """Signs of some cells that enough devices have read alike."""
+        """Signs of some cells, and of no others, that enough devices have read alike; `around` of a position is the caller's.
+          INVALID_ARGUMENT    malformed cell or target
+          RESOURCE_EXHAUSTED  too many cells in one call
+        """
 
     @_abc_1.abstractmethod
     def Contribute(
@@ -69,9 +80,10 @@ class PlacesServicer(metaclass=_abc_1.ABCMeta):
         request: _places_pb2.ContributeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_places_pb2.ContributeReply, _abc.Awaitable[_places_pb2.ContributeReply]]:
-        """Readings of the calling device, counted towards what is shared.
-          INVALID_ARGUMENT    malformed cell or reading
-          RESOURCE_EXHAUSTED  the device has contributed too much of late
+        """Readings of the calling device, counted towards what is shared. One that looks private, or that a cap has no room
+        for, is left out without an error; a caller whose device the service does not know contributes nothing.
+          INVALID_ARGUMENT    malformed cell or reading; nothing of the call was taken
+          RESOURCE_EXHAUSTED  too many readings in one call, or the device has contributed too much today
         """
 
     @_abc_1.abstractmethod
@@ -80,6 +92,6 @@ class PlacesServicer(metaclass=_abc_1.ABCMeta):
         request: _places_pb2.ForgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_places_pb2.ForgetReply, _abc.Awaitable[_places_pb2.ForgetReply]]:
-        """Withdraws what the calling device contributed, as far as its key has not been rotated away."""
+        """Withdraws what the calling device contributed and the service still holds."""
 
 def add_PlacesServicer_to_server(servicer: PlacesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,90 @@
+"""When not to ask an endpoint: it does not answer, or not in time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shared.clock import Clock
+
+FAILURES: Final = 5
+"""In a row, from which nothing is asked for a while."""
+REST_S: Final = 30.0
+"""The first while; it doubles with every failure of the trial that ends it."""
+LONGEST_REST_S: Final = 600.0
+SMOOTHING: Final = 0.2
+DEVIATIONS: Final = 2.0
+"""As TCP estimates its retransmission timeout (Jacobson, 1988)."""
+
+
+class Latency:
+    """How long an answer takes, in seconds: a running mean with a margin of twice the mean deviation.
+
+    Args:
+        first: what is thought before one was seen.
+    """
+
+    def __init__(self, first: float) -> None:
+        self._mean = first
+        self._deviation = 0.0
+
+    @property
+    def expected(self) -> float:
+        """What most answers take no longer than."""
+        return self._mean + DEVIATIONS * self._deviation
+
+    def measured(self, seconds: float) -> None:
+        """One took so long."""
+        self._deviation += SMOOTHING * (abs(seconds - self._mean) - self._deviation)
+        self._mean += SMOOTHING * (seconds - self._mean)
+
+
+class Breaker:
+    """Closed while calls succeed; open after `FAILURES` in a row; then one trial at a time decides.
+
+    Args:
+        clock: of the rests.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._rest_s = REST_S
+        self._resting_until: float | None = None
+        self._trying = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing may be asked now."""
+        return self._resting_until is not None and (self._trying or self._clock.monotonic() < self._resting_until)
+
+    def try_enter(self) -> bool:
+        """Whether a call may begin; `succeeded`, `failed` or `left` must follow."""
+        if self.is_open:
+            return False
+        self._trying = self._resting_until is not None
+        return True
+
+    def succeeded(self) -> None:
+        """The call had an answer."""
+        self._failures = 0
+        self._rest_s = REST_S
+        self._resting_until = None
+        self._trying = False
+
+    def failed(self, *, hopeless: bool = False) -> None:
+        """The call had none.
+
+        Args:
+            hopeless: the next one would fail as well, as with a wrong key.
+        """
+        self._failures += 1
+        if hopeless:
+            self._rest_s = LONGEST_REST_S
+        if hopeless or self._trying or self._failures >= FAILURES:
+            self._resting_until = self._clock.monotonic() + self._rest_s
+            self._rest_s = min(2 * self._rest_s, LONGEST_REST_S)
+        self._trying = False
+
+    def left(self) -> None:
+        """The call ended in a way that says nothing of the endpoint."""
+        self._trying = False

@@ -1,0 +1,103 @@
+"""Traces of some calls, for OpenTelemetry: how long, how it ended, under whose request id; never what was in it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+import grpc
+from opentelemetry import context as contexts
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from shared.errors import UsageError
+
+MAX_TRACEPARENT: Final = 128
+"""Longest trace context looked at; that of version 00 has 55 characters."""
+
+
+class Tracing:
+    """Spans of calls.
+
+    Args:
+        processor: takes finished spans.
+        ratio: share of calls without a parent that are traced, 0..1. A call whose parent is traced is traced too.
+    """
+
+    def __init__(self, processor: SpanProcessor, *, ratio: float) -> None:
+        self._provider = TracerProvider(
+            sampler=ParentBased(TraceIdRatioBased(ratio)),
+            resource=Resource.create({"service.name": "wayword-cloud"}),
+            shutdown_on_exit=False,
+        )
+        self._provider.add_span_processor(processor)
+        self._tracer = self._provider.get_tracer("wayword.cloud")
+        self._propagator = TraceContextTextMapPropagator()
+
+    def begin(self, method: str, traceparent: str, request_id: str) -> Span:
+        """A span of a call; `end` must follow.
+
+        Args:
+            method: full name.
+            traceparent: W3C trace context of the caller; empty for none.
+            request_id: of the call.
+        """
+        parent = None
+        if traceparent and len(traceparent) <= MAX_TRACEPARENT:
+            parent = self._propagator.extract({"traceparent": traceparent}, context=contexts.Context())
+        span = self._tracer.start_span(method, context=parent or contexts.Context(), kind=SpanKind.SERVER)
+        if span.is_recording():
+            service, _, name = method.lstrip("/").partition("/")
+            span.set_attributes(
+                {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, "wayword.request_id": request_id}
+            )
+        return span
+
+    def end(self, span: Span, status: grpc.StatusCode) -> None:
+        """The call ended."""
+        if span.is_recording():
+            span.set_attribute("rpc.grpc.status_code", status.value[0])
+            if status is not grpc.StatusCode.OK:
+                span.set_status(Status(StatusCode.ERROR, status.name))
+        span.end()
+
+    def close(self) -> None:
+        """Send what is left; takes as long as the exporter's own limits allow, so call it in a thread."""
+        self._provider.shutdown()
+
+
+@contextlib.contextmanager
+def within(span: Span | None) -> Iterator[None]:
+    """Make a span the parent of what is done meanwhile."""
+    if span is None or span is INVALID_SPAN or not span.is_recording():
+        yield
+        return
+    token = contexts.attach(set_span_in_context(span))
+    try:
+        yield
+    finally:
+        contexts.detach(token)
+
+
+def otlp_tracing(endpoint: str, *, ratio: float) -> Tracing:
+    """Tracing that sends spans to a collector by OTLP over HTTP, in a thread, dropping what it cannot take.
+
+    Args:
+        endpoint: such as "https://collector.example/v1/traces".
+        ratio: see `Tracing`.
+
+    Raises:
+        UsageError: the exporter is not installed.
+    """
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    except ModuleNotFoundError:
+        raise UsageError(
+            "otlp_endpoint is set, and the exporter is not installed", hint="pip install 'wayword[cloud-otlp]'"
+        ) from None
+    return Tracing(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)), ratio=ratio)

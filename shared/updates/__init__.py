@@ -1,0 +1,1 @@
+"""Signed updates of model packs: what is published, how it is packed, fetched, judged and installed."""
