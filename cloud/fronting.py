@@ -22,8 +22,11 @@ TIMEOUT_MS: Final = "wayword-timeout-ms"
 DEVICE: Final = "wayword-device"
 SCOPES: Final = "wayword-scopes"
 REQUEST_ID: Final = "wayword-request-id"
-OWN: Final = frozenset({KEY, TIMEOUT_MS, DEVICE, SCOPES, REQUEST_ID})
-"""Only a front says these; from anybody else they are dropped."""
+ANSWERED: Final = "wayword-answered"
+"""Trailing metadata of whatever a replica itself answers, its failures included. Without it a failure is that of what
+lies between, such as Ray's proxy, whose UNKNOWN and INTERNAL only say that a replica has gone."""
+OWN: Final = frozenset({KEY, TIMEOUT_MS, DEVICE, SCOPES, REQUEST_ID, ANSWERED})
+"""Only a front and its replicas say these; from anybody else they are dropped."""
 _OF_THE_HOP: Final = frozenset({"user-agent", "te", "content-type", "host", "connection", "accept-encoding"})
 """Headers that belong to one connection."""
 

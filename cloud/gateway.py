@@ -26,7 +26,7 @@ from cloud.backends import Backends, Replica
 from cloud.callers import current_caller
 from cloud.calls import outcome_of
 from cloud.front import front
-from cloud.fronting import FrontKey, passed_on
+from cloud.fronting import ANSWERED, FrontKey, passed_on
 from cloud.hosting import HostedService
 from cloud.identity import REQUEST_ID_KEY
 from cloud.refusals import Reason, Refusal
@@ -49,6 +49,8 @@ MAX_ATTEMPTS: Final = 4
 """Replicas that a call is taken to, at most."""
 BACKOFF_S: Final = 0.05
 """Before a replica is asked again which this call has been to already; doubled each time."""
+_OF_A_PROXY: Final = frozenset({grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL})
+"""What a proxy between the front and its replicas may make of a replica that dies in the middle of an answer."""
 _TO_REPLICAS: Final = (
     ("grpc.max_send_message_length", MAX_RPC_BYTES),
     ("grpc.max_receive_message_length", MAX_RPC_BYTES),
@@ -185,8 +187,7 @@ class ForwardedService:
             try:
                 reply = await replica.channel.call(method, request, timeout=max(left, 0.0), metadata=(*own, *proof))
             except grpc.aio.AioRpcError as error:
-                # Our caller's own cancelling is no such error: it cancels this task.
-                if error.code().name not in RETRYABLE:
+                if not self._to_repeat(error):
                     raise
                 self._backends.failed(replica)
                 tried.append(replica)
@@ -197,6 +198,14 @@ class ForwardedService:
                 return reply
             finally:
                 await self._backends.released(replica)
+
+    def _to_repeat(self, error: grpc.aio.AioRpcError) -> bool:
+        """Whether no replica has answered the call. (Our caller's own cancelling is no error: it cancels this task.)"""
+        if error.code().name in RETRYABLE:
+            return True
+        if self._front_key is None or error.code() not in _OF_A_PROXY:
+            return False
+        return all(name != ANSWERED for name, _ in error.trailing_metadata() or ())
 
     def _serve(self, method: str) -> Callable[[bytes, grpc.aio.ServicerContext[bytes, bytes]], Any]:
         async def serve(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:

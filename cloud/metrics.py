@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Final
 
 import grpc
@@ -15,6 +17,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -22,27 +25,48 @@ SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 """Upper bounds of the latency histogram: from a refusal to the default deadline."""
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 """Upper bounds for counts of things."""
-_STATUS: Final[Mapping[grpc.StatusCode, str]] = {code: code.name.lower() for code in grpc.StatusCode}
 
 
 class MethodMetrics:
-    """Counters of one method, looked up once so that a call looks nothing up. Get it from `CloudMetrics.method`."""
+    """Counts of one method: plain numbers, for every call changes them, and one thread does. Get it from
+    `CloudMetrics.method`.
+    """
 
-    __slots__ = ("_calls", "_counts", "_method", "_seconds")
+    __slots__ = ("buckets", "counts", "name", "seconds")
 
-    def __init__(self, method: str, calls: Counter, seconds: Histogram) -> None:
-        self._method = method
-        self._calls = calls
-        self._seconds = seconds.labels(method)
-        self._counts: dict[grpc.StatusCode, Counter] = {}
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.counts: dict[grpc.StatusCode, int] = {}
+        """Calls that ended, by status."""
+        self.buckets = [0] * (len(SECONDS) + 1)
+        """Calls by seconds: up to each bound and above the one before; the last for those above all."""
+        self.seconds = 0.0
+        """All of them together."""
 
     def ended(self, status: grpc.StatusCode, seconds: float) -> None:
-        """A call ended."""
-        count = self._counts.get(status)
-        if count is None:
-            count = self._counts[status] = self._calls.labels(self._method, _STATUS[status])
-        count.inc()
-        self._seconds.observe(seconds)
+        """A call ended. In the event loop only."""
+        self.counts[status] = self.counts.get(status, 0) + 1
+        self.buckets[bisect_left(SECONDS, seconds)] += 1
+        self.seconds += seconds
+
+
+class _MethodCollector(Collector):
+    """Shows what `MethodMetrics` counted."""
+
+    def __init__(self) -> None:
+        self.methods: dict[str, MethodMetrics] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        calls = CounterMetricFamily("wayword_calls", "Calls that ended, by gRPC status.", labels=("method", "status"))
+        took = HistogramMetricFamily("wayword_call_seconds", "From a call's headers to its end.", labels=("method",))
+        for name, method in self.methods.items():
+            for status, count in method.counts.items():
+                calls.add_metric((name, status.name.lower()), count)
+            bounds = [*(str(bound) for bound in SECONDS), "+Inf"]
+            buckets = list(zip(bounds, accumulate(method.buckets), strict=True))
+            took.add_metric((name,), buckets, method.seconds)
+        yield calls
+        yield took
 
 
 class CloudMetrics:
@@ -52,16 +76,8 @@ class CloudMetrics:
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
-        self._calls = Counter(
-            "wayword_calls", "Calls that ended, by gRPC status.", ("method", "status"), registry=self._registry
-        )
-        self._seconds = Histogram(
-            "wayword_call_seconds",
-            "From a call's headers to its end.",
-            ("method",),
-            buckets=SECONDS,
-            registry=self._registry,
-        )
+        self._methods = _MethodCollector()
+        self._registry.register(self._methods)
         self._refused = Counter(
             "wayword_turned_away",
             "Calls that the front refused before any handler, by reason.",
@@ -74,7 +90,7 @@ class CloudMetrics:
 
     def method(self, name: str) -> MethodMetrics:
         """Counters of a method. Only for methods that exist: a label that callers choose would grow without bound."""
-        return MethodMetrics(name, self._calls, self._seconds)
+        return self._methods.methods.setdefault(name, MethodMetrics(name))
 
     def turned_away(self, reason: str) -> None:
         """The front refused a call."""

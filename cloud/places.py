@@ -80,7 +80,8 @@ class SharedPlaces:
             if cell in by_cell:
                 here = [vote for other in near[cell] for vote in by_cell.get(other, ())]
                 # A sign seen from two cells belongs to the one from which more saw it.
-                found += [sign for sign in self._weigh(here) if sign.reading.cell == cell]
+                signs = weigh(here, least_devices=self._least_devices)
+                found += [sign for sign in signs if sign.reading.cell == cell]
         found.sort(key=lambda sign: (-sign.trust, -sign.devices, sign.reading.cell, sign.reading.text))
         return found
 
@@ -99,7 +100,7 @@ class SharedPlaces:
         texts = {(text_key(vote.reading.text), vote.reading.picture_hash): vote.reading for vote in votes}
         if all(match(glimpse, reading.text, reading.picture_hash) is None for reading in texts.values()):
             return None  # nothing to weigh: most signs are new
-        return best_match(glimpse, self._weigh(votes))
+        return best_match(glimpse, weigh(votes, least_devices=self._least_devices, glimpse=glimpse))
 
     async def forget(self, *, device: str = "") -> int:
         """See `PlaceMemory.forget`."""
@@ -118,9 +119,6 @@ class SharedPlaces:
     async def _votes(self, cells: Sequence[str], target: str) -> list[Vote]:
         # Old votes count for nothing even where nobody has swept them out yet.
         return await self._store.votes(cells, target, since=day_of(self._clock.wall()) - self._retention_days)
-
-    def _weigh(self, votes: Sequence[Vote]) -> list[KnownSign]:
-        return weigh(votes, least_devices=self._least_devices)
 
 
 def _same(one: Vote, other: Vote) -> bool:

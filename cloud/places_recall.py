@@ -53,7 +53,8 @@ class PlaceRecall:
         known, match = found
         trust = trust_in(known, match)
         same = text_key(known.reading.text) == text_key(request.local_text)
-        if not same and request.local_text and trust < _right(request.local_confidence):
+        sure = _right(request.local_confidence) if request.HasField("local_confidence") else 0.0
+        if not same and request.local_text and trust < sure:
             return None
         taken_ms = (self._clock.monotonic() - started) * 1e3
         return recalled(request.strip, known, trust=trust, milliseconds=taken_ms, tier=types_pb2.TIER_CLOUD)

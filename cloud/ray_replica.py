@@ -18,7 +18,7 @@ from cloud.arms_told import arms_told_by
 from cloud.callers import called_by
 from cloud.calls import outcome_of
 from cloud.experiments_opening import open_experiments
-from cloud.fronting import FrontCall, FrontKey
+from cloud.fronting import ANSWERED, FrontCall, FrontKey
 from cloud.loading import load_models
 from cloud.places_loading import open_places
 from cloud.service import make_reader_service
@@ -32,6 +32,7 @@ REPLIES: Final[Mapping[str, type[Message]]] = {
     for method in cloud_pb2.DESCRIPTOR.services_by_name["Reader"].methods
 }
 """What each method answers with; an empty one goes with a status that is not OK."""
+_ANSWERED: Final = (ANSWERED, "1")
 
 
 class RayContext(Protocol):
@@ -112,7 +113,7 @@ class RayCalls:
             own = _Context(call)
             with called_by(call.caller), arms_told_by(context.invocation_metadata()):
                 reply: Message = await handler.unary_unary(request.SerializeToString(), own)
-            context.set_trailing_metadata(list(own.trailing_metadata()))
+            context.set_trailing_metadata([*own.trailing_metadata(), _ANSWERED])
             return reply
         except Aborted as aborted:
             ended = aborted
@@ -121,7 +122,7 @@ class RayCalls:
             ended = Aborted(outcome.status, outcome.message, outcome.metadata)
         context.set_code(ended.code)
         context.set_details(ended.details)
-        context.set_trailing_metadata(list(ended.metadata))
+        context.set_trailing_metadata([*ended.metadata, _ANSWERED])
         return REPLIES[method]()
 
 

@@ -35,8 +35,8 @@ DEVIATIONS: Final = 2.0
 """Mean absolute deviations above the mean that a job is expected to take: most take less, for whatever their spread."""
 HEADROOM: Final = 0.75
 """A job is admitted if it is expected to be done within this share of its time. The spread of jobs is in the margin
-already; this is for what slows all of them at once, such as other work on the machine. Beyond capacity it costs nothing:
-the queue is shorter, and never empty. A judgement."""
+already; this is for what slows all of them at once, such as other work on the machine. Beyond capacity it costs
+nothing: the queue is shorter, and never empty. A judgement."""
 MIN_RETRY_AFTER_S: Final = 0.05
 """A refused caller is never told to come back sooner than this."""
 
@@ -106,7 +106,7 @@ class Scheduler(Generic[JobT, ResultT]):
     Args:
         workers: each is called from one thread at a time.
         clock: deadlines and measurements.
-        max_waiting: jobs that may wait for a worker.
+        max_waiting: jobs that may wait for a worker; to urgent ones those of batches do not count.
         seconds_per_unit: first estimate of the work behind one unit of cost; measured from then on, for each kind of
             job by itself.
     """
@@ -148,6 +148,10 @@ class Scheduler(Generic[JobT, ResultT]):
         if not self._idle:
             return False
         return urgent or sum(not item.urgent for item in self._running.values()) < self._background_count
+
+    def _is_full(self, *, urgent: bool) -> bool:
+        """Whether no more may wait; those of batches take no place of a phone's."""
+        return sum(item.urgent or not urgent for item in self._waiting) >= self._max_waiting
 
     def _running_left(self) -> float:
         now = self._clock.monotonic()
@@ -208,7 +212,7 @@ class Scheduler(Generic[JobT, ResultT]):
             asyncio.get_running_loop().create_future(),
         )
         # An idle worker takes any job: were it refused for a too dark estimate, no measurement would ever mend that.
-        if not self._free(urgent=urgent) and (len(self._waiting) >= self._max_waiting or not self._fits(item)):
+        if not self._free(urgent=urgent) and (self._is_full(urgent=urgent) or not self._fits(item)):
             raise Refusal(
                 Reason.OVERLOADED,
                 "no capacity before the deadline of the call",

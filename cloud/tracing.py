@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import random
+import re
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import grpc
@@ -11,46 +13,54 @@ from opentelemetry import context as contexts
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.errors import UsageError
 
-MAX_TRACEPARENT: Final = 128
-"""Longest trace context looked at; that of version 00 has 55 characters."""
+_PARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[!-~]{0,64})?")
+"""W3C Trace Context, 3.2.2. A header that is none counts as not there."""
 
 
 class Tracing:
-    """Spans of calls.
+    """Spans of calls: of those whose caller traces them, and of a share of those whose caller says nothing.
+
+    That is the SDK's ParentBased(TraceIdRatioBased), with the ratio drawn here: for the 99 calls of 100 that are not
+    traced the SDK's way to find that out takes 25 us.
 
     Args:
         processor: takes finished spans.
-        ratio: share of calls without a parent that are traced, 0..1. A call whose parent is traced is traced too.
+        ratio: share of calls without a parent that are traced, 0..1.
+        draw: gives numbers in 0..1; for tests.
     """
 
-    def __init__(self, processor: SpanProcessor, *, ratio: float) -> None:
+    def __init__(self, processor: SpanProcessor, *, ratio: float, draw: Callable[[], float] = random.random) -> None:
         self._provider = TracerProvider(
-            sampler=ParentBased(TraceIdRatioBased(ratio)),
+            sampler=ParentBased(ALWAYS_ON),
             resource=Resource.create({"service.name": "wayword-cloud"}),
             shutdown_on_exit=False,
         )
         self._provider.add_span_processor(processor)
         self._tracer = self._provider.get_tracer("wayword.cloud")
         self._propagator = TraceContextTextMapPropagator()
+        self._ratio = ratio
+        self._draw = draw
 
-    def begin(self, method: str, traceparent: str, request_id: str) -> Span:
-        """A span of a call; `end` must follow.
+    def begin(self, method: str, traceparent: str, request_id: str) -> Span | None:
+        """A span of a call, which `end` must follow; None for a call that is not traced.
 
         Args:
             method: full name.
             traceparent: W3C trace context of the caller; empty for none.
             request_id: of the call.
         """
-        parent = None
-        if traceparent and len(traceparent) <= MAX_TRACEPARENT:
-            parent = self._propagator.extract({"traceparent": traceparent}, context=contexts.Context())
-        span = self._tracer.start_span(method, context=parent or contexts.Context(), kind=SpanKind.SERVER)
+        parent = contexts.Context()
+        if _PARENT.fullmatch(traceparent):
+            parent = self._propagator.extract({"traceparent": traceparent}, context=parent)
+        elif self._draw() >= self._ratio:
+            return None
+        span = self._tracer.start_span(method, context=parent, kind=SpanKind.SERVER)
         if span.is_recording():
             service, _, name = method.lstrip("/").partition("/")
             span.set_attributes(
@@ -72,11 +82,8 @@ class Tracing:
 
 
 @contextlib.contextmanager
-def within(span: Span | None) -> Iterator[None]:
+def within(span: Span) -> Iterator[None]:
     """Make a span the parent of what is done meanwhile."""
-    if span is None or span is INVALID_SPAN or not span.is_recording():
-        yield
-        return
     token = contexts.attach(set_span_in_context(span))
     try:
         yield

@@ -76,8 +76,9 @@ class Glimpse:
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
-    """A text as texts are compared."""
+class Form:
+    """A text as texts are compared: letters and digits, the numbers as they are divided, and letters that stand for
+    themselves."""
 
     normal: str
     digits: tuple[str, ...]
@@ -91,7 +92,7 @@ def hash_distance(one: int, other: int) -> int:
 
 def text_key(text: str) -> str:
     """Equal for texts that are the same sign beyond doubt: the normal form, and the numbers as they are divided."""
-    form = _form(text)
+    form = form_of(text)
     return f"{form.normal}|{' '.join(form.digits)}"
 
 
@@ -103,12 +104,17 @@ def match_text(one: str, other: str, *, least: float = FUZZY) -> Match | None:
         other: another.
         least: similarity asked for, 0..1.
     """
-    a, b = _form(one), _form(other)
-    if not a.normal or not b.normal or a.digits != b.digits:
+    return match_forms(form_of(one), form_of(other), least=least)
+
+
+def match_forms(a: Form, b: Form, *, least: float = FUZZY) -> Match | None:
+    """As `match_text`, where many texts are compared with each other."""
+    if a.digits != b.digits or not a.normal or not b.normal:
         return None
     if a.normal == b.normal:
         return Match(Kind.EXACT, 1.0)
-    if min(len(a.normal), len(b.normal)) < MIN_FUZZY_CHARACTERS or a.letters != b.letters:
+    shorter, longer = sorted((len(a.normal), len(b.normal)))
+    if shorter < MIN_FUZZY_CHARACTERS or shorter < least * longer or a.letters != b.letters:
         return None
     similarity = Levenshtein.normalized_similarity(a.normal, b.normal, score_cutoff=least)
     if similarity < least or _drops_a_word(a.normal, b.normal):
@@ -161,7 +167,7 @@ def best_match(glimpse: Glimpse, known: Sequence[KnownSign]) -> tuple[KnownSign,
 
 def _contradicts(seen: str, known: str) -> bool:
     """Whether a text rules a known one out, whatever the pictures look like."""
-    a, b = _form(seen), _form(known)
+    a, b = form_of(seen), form_of(known)
     if b.digits or b.letters or (b.normal.isascii() and len(b.normal) < MIN_PICTURE_CHARACTERS):
         # Nothing but a text can tell gate 3 from gate 5, and what was read was not this text.
         return True
@@ -186,7 +192,8 @@ def _drops_a_word(one: str, other: str) -> bool:
 
 
 @lru_cache(maxsize=16_384)
-def _form(text: str) -> _Form:
+def form_of(text: str) -> Form:
+    """A text in the form in which it is compared."""
     digits = tuple(
         "".join(str(unicodedata.decimal(digit, digit)) for digit in run)
         for run in _DIGITS.findall(unicodedata.normalize("NFKC", text))
@@ -200,4 +207,4 @@ def _form(text: str) -> _Form:
         # Within a line "o", "a", "e" and "y" are words of many languages; a platform's letter comes last.
         if index == len(line) - 1 or token not in _WORDS_OF_ONE_LETTER
     )
-    return _Form(normalise_for_match(text), digits, letters)
+    return Form(normalise_for_match(text), digits, letters)

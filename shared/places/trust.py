@@ -27,7 +27,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from shared.places.matching import NEAR, hash_distance, match_text, text_key
+import numpy as np
+import numpy.typing as npt
+
+from shared.places.matching import NEAR, Form, Glimpse, form_of, hash_distance, match, match_forms, text_key
 from shared.places.reading import KnownSign, PlaceEngine, PlaceReading
 
 T = TypeVar("T")
@@ -84,16 +87,24 @@ def lower_bound(agree: int, disagree: int) -> float:
     return (low + high) / 2
 
 
-def weigh(votes: Sequence[Vote], *, least_devices: int = MIN_DEVICES) -> list[KnownSign]:
+def weigh(
+    votes: Sequence[Vote], *, least_devices: int = MIN_DEVICES, glimpse: Glimpse | None = None
+) -> list[KnownSign]:
     """The signs of one place that may be shared, most trusted first.
 
     Args:
         votes: of one target language.
         least_devices: k.
+        glimpse: of the only sign that is wanted; those that it cannot be of are left out. None for all.
     """
     signs = _signs(votes)
+    hashes, owners = _hashes_of(signs)
     known = []
     for number, sign in enumerate(signs):
+        if glimpse is not None and not any(
+            match(glimpse, vote.reading.text, vote.reading.picture_hash) for vote in sign.votes
+        ):
+            continue
         text, translation = sign.winner
         agreeing = [vote for vote in sign.votes if _key(vote.reading.translation) == translation]
         exact = [vote for vote in agreeing if text_key(vote.reading.text) == text]
@@ -104,11 +115,8 @@ def weigh(votes: Sequence[Vote], *, least_devices: int = MIN_DEVICES) -> list[Kn
         picture = _typical_hash(exact)
         if picture is not None:
             # Others say that this picture reads differently: then a picture alone proves nothing here.
-            rivals = sum(
-                len(other.votes)
-                for index, other in enumerate(signs)
-                if index != number and _looks_like(other.votes, picture)
-            )
+            alike = np.unique(owners[np.bitwise_count(hashes ^ np.uint64(picture)) <= NEAR])
+            rivals = sum(len(signs[other].votes) for other in alike.tolist() if other != number)
             if lower_bound(len(agreeing), disagreeing + rivals) < MIN_TRUST:
                 picture = None
         reading = replace(_representative(exact), picture_hash=picture, confidence=trust)
@@ -124,17 +132,19 @@ def _signs(votes: Sequence[Vote]) -> list[_Sign]:
         by_text[text_key(vote.reading.text)].append(vote)
     support = {key: len({vote.device for vote in group}) for key, group in by_text.items()}
     texts = sorted(by_text, key=lambda key: (-support[key], key))[:MAX_TEXTS]
-    leaders: list[str] = []
-    groups: dict[str, list[Vote]] = {}
+    # Texts with different numbers are never one sign: most need not be compared.
+    leaders: dict[tuple[str, ...], list[tuple[Form, list[Vote]]]] = defaultdict(list)
+    groups: list[list[Vote]] = []
     for key in texts:
-        text = by_text[key][0].reading.text
-        leader = next((other for other in leaders if match_text(by_text[other][0].reading.text, text)), None)
-        if leader is None:
-            leaders.append(key)
-            groups[key] = list(by_text[key])
-        else:
-            groups[leader] += by_text[key]
-    return [_Sign(_once(groups[leader])) for leader in leaders]
+        form = form_of(by_text[key][0].reading.text)
+        alike = leaders[form.digits]
+        group = next((members for other, members in alike if match_forms(other, form)), None)
+        if group is None:
+            group = []
+            groups.append(group)
+            alike.append((form, group))
+        group += by_text[key]
+    return [_Sign(_once(group)) for group in groups]
 
 
 def _once(votes: Sequence[Vote]) -> tuple[Vote, ...]:
@@ -183,11 +193,15 @@ def _typical_hash(votes: Sequence[Vote]) -> int | None:
     return min(hashes, key=lambda one: (sum(hash_distance(one, other) for other in hashes), one))
 
 
-def _looks_like(votes: Sequence[Vote], picture: int) -> bool:
-    return any(
-        vote.reading.picture_hash is not None and hash_distance(vote.reading.picture_hash, picture) <= NEAR
-        for vote in votes
-    )
+def _hashes_of(signs: Sequence[_Sign]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """Every vote's picture hash, and the number of the sign that it is a vote on."""
+    shown = [
+        (vote.reading.picture_hash, number)
+        for number, sign in enumerate(signs)
+        for vote in sign.votes
+        if vote.reading.picture_hash is not None
+    ]
+    return np.array([hashed for hashed, _ in shown], np.uint64), np.array([number for _, number in shown], np.int64)
 
 
 def _beta_below(x: float, a: int, b: int) -> float:

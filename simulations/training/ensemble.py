@@ -21,6 +21,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 from shared.clock import SystemClock
 from shared.errors import InputError
 from shared.models.calibration import ANY, Calibration, LineSignals, LogisticModel
@@ -49,6 +52,7 @@ from simulations.training.ensemble_lines import (
 )
 from simulations.training.script import Recipe
 
+Worths = npt.NDArray[np.float64]
 PARTS: Final = {"training": Part.FIT, "calibration": Part.SELECT, "evaluation": Part.REPORT}
 LEAST_SAMPLES: Final = 60
 """A script with fewer lines to fit goes by the model for any script."""
@@ -147,10 +151,10 @@ def run(arguments: argparse.Namespace) -> int:
         "lines": counts,
         "tesseract": tesseract.version,
         "languages": sorted(tesseract.languages),
-        "ms_a_line": {name: round(cost.ms, 1) for name, cost in recognisers.costs.items()},
     }
     ensemble = Ensemble.from_json(json.dumps(document))
     print("\n".join(report(sets["evaluation"], ensemble, Calibration.builtin())))
+    print("\n".join(f"{name}: {cost.ms:.0f} ms a line" for name, cost in recognisers.costs.items()))
     if arguments.out is not None:
         try:
             arguments.out.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -232,29 +236,39 @@ def fit_preference(
 
 
 def choose(lines: Sequence[ReadLine], ensemble: Ensemble, calibration: Calibration) -> tuple[Ensemble, dict[str, Any]]:
-    """Voices, floor and default with the most worth on some lines; of equals the cheapest, which comes first."""
-    best, most = ensemble, float("-inf")
-    worth: dict[str, Any] = {}
-    for small, beside, least, how in product(VOICES, VOICES, FLOORS, (Combining.RULE, Combining.WEIGHTS)):
+    """Voices, floor and default with the most worth on some lines.
+
+    Each way gets the floor that suits it best. Of the ways within one standard error of the best one (Breiman et al.,
+    *Classification and Regression Trees*, 1984) the one that asks least is taken; they are tried in that order.
+    """
+    ways: dict[str, tuple[Ensemble, Worths]] = {}
+    for small, beside, how in product(VOICES, VOICES, Combining):
         if how is Combining.WEIGHTS and beside:
             continue  # the voice is the rule's
-        tried = replace(ensemble, default=how, voices={SMALL_PACK: small, TESSERACT: beside}, least=least)
-        value = worth_of(lines, Arm(tried, how), calibration)
-        if value > most:
-            best, most = tried, value
-        name = f"{how.value}, tiny {small:g}, tesseract {beside:g}"
-        worth[name] = max(worth.get(name, float("-inf")), round(value, 2))
-    worth["packs alone"] = round(worth_of(lines, Arm(None), calibration), 2)
-    return best, worth
+        floors = [
+            replace(ensemble, default=how, voices={SMALL_PACK: small, TESSERACT: beside}, least=least)
+            for least in FLOORS
+        ]
+        tried = [(one, worths_of(lines, Arm(one, how), calibration)) for one in floors]
+        ways[f"{how.value}, tiny {small:g}, tesseract {beside:g}"] = max(tried, key=lambda one: float(one[1].sum()))
+    _, most = max(ways.values(), key=lambda one: float(one[1].sum()))
+    worth: dict[str, Any] = {name: round(float(found.sum()), 2) for name, (_, found) in ways.items()}
+    worth["packs alone"] = round(float(worths_of(lines, Arm(None), calibration).sum()), 2)
+    return next(one for one, found in ways.values() if _is_close(most - found)), worth
 
 
-def worth_of(lines: Sequence[ReadLine], arm: Arm, calibration: Calibration) -> float:
-    """Right lines less what the wrong ones that are shown cost; a wrong one that the packs show costs the same."""
-    worth = 0.0
+def _is_close(differences: Worths) -> bool:
+    """Whether a sum of differences, line by line, is within one standard error of 0."""
+    return float(differences.sum()) <= float(differences.std() * np.sqrt(len(differences)))
+
+
+def worths_of(lines: Sequence[ReadLine], arm: Arm, calibration: Calibration) -> Worths:
+    """Of each line: 1 where it is right, less what a wrong one that is shown costs, whoever shows it."""
+    worths = []
     for one in lines:
         text = shown(arm.choose(one, calibration).look)
-        worth += (1.0 if same_line(one.line.truth, text) else -WRONG_COSTS) if text else 0.0
-    return worth
+        worths.append(0.0 if not text else 1.0 if same_line(one.line.truth, text) else -WRONG_COSTS)
+    return np.array(worths)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from cloud.front import check_exposure
 from cloud.identity import Shown
 from cloud.refusals import Reason, Refusal
 from cloud.settings import CloudSettings
+from cloud.tracing import Tracing
 from shared.clock import SystemClock
 from shared.errors import StorageError, UsageError
 from shared.events import EventLog
@@ -210,6 +211,18 @@ async def test_a_sampled_caller_s_trace_goes_on_and_holds_no_content(tmp_path: P
     }
     assert SECRET_TEXT not in span.to_json()
     assert "phone-1" not in span.to_json()
+
+
+def test_of_calls_without_a_parent_a_share_is_traced() -> None:
+    spans = InMemorySpanExporter()
+    drawn = iter((0.0, 0.3, 0.24, 0.25, 0.99))
+    tracing = Tracing(SimpleSpanProcessor(spans), ratio=0.25, draw=lambda: next(drawn))
+    for number in range(5):
+        span = tracing.begin("/a.B/C", "", f"r{number}")
+        if span is not None:
+            tracing.end(span, grpc.StatusCode.NOT_FOUND)
+    tracing.close()
+    assert [(span.attributes or {})["wayword.request_id"] for span in spans.get_finished_spans()] == ["r0", "r2"]
 
 
 async def test_refusals_are_written_down_but_do_not_fill_the_disk(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -13,9 +15,11 @@ from cloud.backends import MAX_REPLICAS, REST_S, Backends, Replica, split_addres
 from cloud.callers import ANYONE, Caller, Scope, called_by
 from cloud.calls import RETRY_AFTER_KEY
 from cloud.cli import main
-from cloud.fronting import DEVICE, KEY, OWN, FrontKey, passed_on
+from cloud.fronting import ANSWERED, DEVICE, KEY, OWN, FrontKey, passed_on
 from cloud.gateway import SERVICES, backends_of, forwarded
+from cloud.reader_service import READER_SERVICE
 from cloud.refusals import Reason, Refusal
+from cloud.retry_policy import SERVICE_CONFIG, channel_options
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
 from shared.clock import SystemClock
@@ -240,6 +244,26 @@ async def test_bytes_that_are_no_message_do_not_reach_replicas_that_cannot_refus
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize(("said", "calls"), [((), 2), (((ANSWERED, "1"),), 1)])
+async def test_a_proxys_failure_is_repeated_and_a_replicas_own_is_not(
+    said: tuple[tuple[str, str], ...], calls: int
+) -> None:
+    async with gateway("a", "b", key=FrontKey()) as front:
+        had = 0
+
+        async def fails_once(context: Context) -> None:
+            nonlocal had
+            had += 1
+            if had == 1:
+                await context.abort(grpc.StatusCode.UNKNOWN, "a stream was reset", said)
+
+        for one in front.replicas:
+            one.before = fails_once
+        answer = await asyncio.gather(front.read(), return_exceptions=True)
+        assert had == calls
+        assert isinstance(answer[0], str) == (calls == 2)
+
+
 async def test_a_front_vouches_for_its_caller_with_a_key() -> None:
     key = FrontKey()
     async with gateway("a", key=key) as front:
@@ -370,3 +394,38 @@ def test_a_gateway_without_backends_is_one_clear_error() -> None:
 def test_backends_are_settings_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gateway", "--backend", "a:1", "--backend", "b:2", "--show-settings"]) == 0
     assert 'backends = ["a:1", "b:2"]' in capsys.readouterr().out
+
+
+def test_the_policy_that_clients_are_told_to_use_is_the_one_that_is_tested() -> None:
+    page = (Path(__file__).resolve().parent.parent.parent / "docs" / "scaling.md").read_text(encoding="utf-8")
+    assert json.loads(page.partition("```json\n")[2].partition("```")[0]) == SERVICE_CONFIG
+    (method,) = SERVICE_CONFIG["methodConfig"]
+    assert method["name"] == [{"service": READER_SERVICE}]
+    assert "RESOURCE_EXHAUSTED" not in method["retryPolicy"]["retryableStatusCodes"]
+
+
+async def test_a_plain_client_with_the_policy_loses_nothing_to_a_replica_that_stops() -> None:
+    replicas = [FakeReplica("a"), FakeReplica("b")]
+    for one in replicas:
+        await one.server.start()
+    dying, other = replicas
+
+    async def never(context: Context) -> None:
+        await asyncio.Event().wait()
+
+    target = "ipv4:" + ",".join(f"127.0.0.1:{one.port}" for one in replicas)
+    request = cloud_pb2.ReadStripRequest(idempotency_key="k")
+    async with grpc.aio.insecure_channel(target, options=channel_options()) as channel:
+        stub = cloud_pb2_grpc.ReaderStub(channel)
+
+        async def read() -> str:
+            return (await stub.ReadStrip(request, timeout=10.0, wait_for_ready=True)).reading.text
+
+        while not all(one.calls for one in replicas):  # until the client is connected to both
+            await read()
+        dying.before, before = never, dying.calls
+        calls = [asyncio.create_task(read()) for _ in range(6)]
+        await dying.has_calls(before + 1)
+        await dying.server.stop(None)
+        assert await asyncio.gather(*calls) == [other.name] * 6
+    await other.server.stop(None)

@@ -11,7 +11,7 @@ import pytest
 
 from cloud.callers import Caller, Scope, current_caller
 from cloud.calls import RETRY_AFTER_KEY, Call, unary
-from cloud.fronting import FrontKey
+from cloud.fronting import ANSWERED, FrontKey
 from cloud.ray_replica import REPLIES, RayCalls
 from cloud.refusals import Reason, Refusal
 from cloud.serve_ray import deployment_options, serve_ray
@@ -93,7 +93,7 @@ async def test_a_refusal_keeps_its_status_and_its_retry_delay() -> None:
     context = RayContext(KEY.metadata(Caller(), 2.0))
     await reader.calls().answer("ReadStrip", REQUEST, context)
     assert (context.code, context.details) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
-    assert context.trailing == [(RETRY_AFTER_KEY, "250")]
+    assert context.trailing == [(RETRY_AFTER_KEY, "250"), (ANSWERED, "1")]
 
 
 async def test_what_a_sign_says_does_not_leave_in_the_text_of_a_failure() -> None:

@@ -21,6 +21,7 @@ from cloud.plans import ReadPlan
 from cloud.reader_service import PlaceMemory, ReaderService
 from cloud.readers import LineReading, SignReading
 from cloud.refusals import Reason, Refusal
+from cloud.server import CloudServer
 from cloud.settings import CloudSettings
 from cloud.strip_batches import REPLY_S
 from cloud.validation import ReadJob, TextJob
@@ -28,7 +29,7 @@ from shared.clock import SystemClock
 from shared.errors import PackUnsupported, StorageError
 from shared.events import EventLog
 from shared.limits import MAX_BATCH_STRIPS, MAX_READING_LINES, MAX_TEXT_CHARACTERS, MAX_TRANSLATE_CHARACTERS
-from shared.messages.wayword.v1 import cloud_pb2, types_pb2
+from shared.messages.wayword.v1 import cloud_pb2, cloud_pb2_grpc, types_pb2
 from shared.models.calibration import Calibration
 from shared.models.packs import InstalledPack, PackManifest, Task
 from shared.models.recognition import Recognition
@@ -331,3 +332,19 @@ async def test_a_memory_of_places_that_fails_costs_no_answer(caplog: pytest.LogC
         assert (await service.read_strip(strip("Novo"), call())).reading.text == "Novo"
     assert "StorageError" in caplog.text
     assert "Farol" not in caplog.text, "what an error says may quote a sign"
+
+
+async def test_batches_and_texts_are_answered_over_a_socket() -> None:
+    async with serving(FakeReader()) as service:
+        server = CloudServer([service], CloudSettings.load(None, listen="127.0.0.1:0"))
+        host, port = await server.start()
+        async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
+            stub = cloud_pb2_grpc.ReaderStub(channel)
+            read = await stub.ReadStrips(batch(strip("Um")), timeout=10)
+            translated = await stub.Translate(text("Saída"), timeout=10)
+            with pytest.raises(grpc.aio.AioRpcError) as failure:
+                await stub.Translate(text("a" * (MAX_TEXT_CHARACTERS + 1)), timeout=10)
+        await server.drain()
+    assert read.outcomes[0].reply.reading.text == "Um"
+    assert translated.translation == "Exit"
+    assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

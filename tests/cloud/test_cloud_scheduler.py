@@ -247,6 +247,18 @@ async def test_jobs_of_batches_give_way_to_those_of_phones(clock: ManualClock, w
     await scheduler.close()
 
 
+async def test_batches_take_no_place_in_the_queue_from_phones(clock: ManualClock, worker: GatedWorker) -> None:
+    scheduler = make(worker, clock, max_waiting=1)
+    tasks = [await started(submit(scheduler, "running"))]
+    tasks.append(await started(background(scheduler, "batch")))
+    with pytest.raises(Refusal):
+        await scheduler.submit("another batch", cost=1.0, deadline=150.0, urgent=False)
+    tasks.append(await started(submit(scheduler, "phone")))
+    worker.gate.set()
+    assert await asyncio.gather(*tasks) == ["RUNNING", "BATCH", "PHONE"]
+    await scheduler.close()
+
+
 async def test_batches_leave_a_worker_to_phones(clock: ManualClock) -> None:
     workers = [GatedWorker(), GatedWorker()]
     scheduler = Scheduler[str, str](workers, clock=clock, max_waiting=4, seconds_per_unit=1.0)

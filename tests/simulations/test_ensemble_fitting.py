@@ -28,7 +28,7 @@ from simulations.training.ensemble import (
     fit_ensemble,
     report,
     tallies,
-    worth_of,
+    worths_of,
 )
 from simulations.training.ensemble_lines import SMALL_PACK, Fonts, Line, ReadLine, shown
 
@@ -89,9 +89,9 @@ def test_a_surer_line_of_tesseract_has_the_better_chance_after_fitting(fitted: E
 
 
 def test_weights_find_out_which_of_two_readings_is_right_and_the_fitted_default_is_the_best(fitted: Ensemble) -> None:
-    worth = {how: worth_of(lines(), Arm(fitted, how), CALIBRATION) for how in Combining}
+    worth = {how: worths_of(lines(), Arm(fitted, how), CALIBRATION).sum() for how in Combining}
     assert worth[fitted.default] == max(worth.values())
-    assert worth[Combining.WEIGHTS] > worth_of(lines(), Arm(None), CALIBRATION)
+    assert worth[Combining.WEIGHTS] > worths_of(lines(), Arm(None), CALIBRATION).sum()
     found = tallies(lines(), Arm(fitted, Combining.WEIGHTS), CALIBRATION)
     assert found[Script.LATIN].exact == found[Script.LATIN].lines
     assert found[Script.HANGUL].exact == 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import re
@@ -142,15 +143,15 @@ def _bad(options: argparse.Namespace, folder: Path, progress: Progress) -> list[
         lives = [
             live(path, arms, seed=options.seed * 200_003 + number, calls=20_000) for number in range(options.bad_lives)
         ]
-        delays = sorted(life.stopped_after for life in lives if life.stopped_after is not None)
+        delays = sorted(math.inf if life.stopped_after is None else life.stopped_after for life in lives)
+        stopped = sum(map(math.isfinite, delays))
         after += sum(life.after for life in lives)
-        progress(f"{what}: {len(delays)} of {len(lives)} stopped")
-        late = (
-            f"{len(lives) - len(delays)} of {len(lives)} not within 2000" if len(delays) < len(lives) else "all stopped"
-        )
-        ninth = delays[min(int(0.9 * len(delays)), len(delays) - 1)] if delays else None
-        note = f"nine in ten within {ninth}; {late}"
-        rows.append(Finding(f"calls until the stop, {what}", median(delays) if delays else None, "calls", note=note))
+        progress(f"{what}: {stopped} of {len(lives)} stopped")
+        middle, ninth = median(delays), delays[math.ceil(0.9 * len(delays)) - 1]
+        within = f"{ninth:.0f}" if math.isfinite(ninth) else "more than the 2000 that were looked at"
+        note = f"nine in ten within {within}; {stopped} of {len(lives)} stopped"
+        value = middle if math.isfinite(middle) else None
+        rows.append(Finding(f"calls until the stop, {what}", value, "calls", note=note))
     rows.append(Finding("calls of a canary after its stop", after, "calls", "= 0", after == 0))
     return rows
 

@@ -2,8 +2,8 @@
 
 Real `wayword-cloud` processes, under open-loop load from two generators at once: one whose clients have the retry
 policy of `cloud.retry_policy`, and a control whose clients do not. Both see the same fault at the same moment, with
-calls under way. A call is lost when it ends without an answer, for whatever reason. Phones are
-`phone.cloud.CloudClient` with its own retries.
+calls under way. A call is lost when it ends without an answer; one that is refused for want of capacity, which a
+machine busy with other things may lack, is told apart. Phones are `phone.cloud.CloudClient` with its own retries.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import grpc
 import numpy as np
 
 from shared.errors import WaywordError
@@ -217,6 +218,11 @@ def _rows(title: str, faulted: Faulted, *, control_target: bool = False) -> list
         found.append(Finding(f"{title}: lost without retry at the client", control, "calls", "0", control == 0, other))
     else:
         found.append(Finding(f"{title}: lost without retry (control)", control, "calls", note=other))
+    refused = refused_calls(faulted.retrying) + refused_calls(faulted.control)
+    if refused:
+        found.append(
+            Finding(f"{title}: refused for want of capacity", refused, "calls", note="of both, told when to come back")
+        )
     for name, result in (("with retry", faulted.retrying), ("control", faulted.control)):
         seconds = recovery_s(result, faulted.at)
         missing = "" if seconds is not None else "goodput did not come back while it was watched"
@@ -229,8 +235,13 @@ def _joined(*words: str) -> str:
 
 
 def lost_calls(result: LoadResult) -> int:
-    """Calls that ended without an answer."""
-    return int((~result.answered).sum())
+    """Calls that ended without an answer, but for those that were refused for want of capacity."""
+    return int((~result.answered).sum()) - refused_calls(result)
+
+
+def refused_calls(result: LoadResult) -> int:
+    """Calls that were told when to come back."""
+    return len(result.with_status(grpc.StatusCode.RESOURCE_EXHAUSTED))
 
 
 def told(result: LoadResult) -> str:
@@ -272,7 +283,7 @@ def _ray(folder: Path, plan: _Plan, progress: Progress) -> tuple[list[Finding], 
         front.ready(RAY_START_SECONDS)
         progress("Ray: SIGKILL of a replica's process")
         faulted = plan.through([front], _kill_ray_replica)
-        return _rows("Ray, SIGKILL of one of two replicas", faulted), ""
+        return _rows("Ray, SIGKILL of one of two replicas", faulted, control_target=True), ""
     except WaywordError as error:
         return [], f"Ray could not be measured: {error}."
     finally:

@@ -10,7 +10,7 @@ from typing import Final
 
 from simulations.bench.cloud.findings import Finding, Findings, Progress
 from simulations.bench.cloud.processes import CloudProcess, running
-from simulations.bench.cloud.serving_crops import measure_crops, measure_service, padding
+from simulations.bench.cloud.serving_crops import batching, measure_crops, measure_service, padding
 from simulations.bench.cloud.serving_front import measure_front
 from simulations.bench.cloud.serving_load import measure_load
 from simulations.bench.cloud.signs import sign_requests
@@ -58,8 +58,8 @@ def measure(options: argparse.Namespace, progress: Progress) -> Findings:
         bare = None
         if "crops" in parts:
             bare, found = measure_crops(requests, rounds=options.rounds, seconds=3.0, progress=progress)
-            progress("what padding would change")
-            rows += [*found, *padding(requests[:20])]
+            progress("what batches and padding would change")
+            rows += [*found, *(batching(columns=columns) for columns in (320, 960)), *padding(requests[:20])]
         if "front" in parts:
             rows += measure_front(folder, rounds=options.rounds, seconds=1.5, progress=progress)
         if bare is not None or "load" in parts:

@@ -37,7 +37,7 @@ from shared.limits import MAX_STRIP_HEIGHT, MAX_STRIP_WIDTH
 from shared.messages.wayword.v1 import cloud_pb2
 from shared.models.device import Device
 from shared.models.packs import PackStore, default_store_root
-from shared.models.recognition import MODEL_FILE, TextRecogniser
+from shared.models.recognition import HEIGHT, MODEL_FILE, TextRecogniser
 from shared.pictures import decode_picture
 from simulations.bench.cloud.findings import Finding, Progress
 from simulations.bench.cloud.load import Arrivals, Load, run_load
@@ -218,6 +218,28 @@ def measure_service(
             "it also looks twice at unsure lines, and translates",
         )
     ]
+
+
+def batching(*, columns: int, lines: int = 8, rounds: int = 3) -> Finding:
+    """Whether a batch of lines of one width takes less of a CPU thread than the lines one by one."""
+    store = PackStore(default_store_root())
+    recogniser = TextRecogniser.load(store.get(RECOGNITION_PACK))
+    one = np.random.default_rng(1).uniform(-1, 1, (1, 3, HEIGHT, columns)).astype(np.float32)
+    many = np.repeat(one, lines, axis=0)
+    pairs = []
+    for _ in range(rounds + 1):
+        started = time.thread_time()
+        for _ in range(lines):
+            recogniser.probabilities(one)
+        between = time.thread_time()
+        recogniser.probabilities(many)
+        pairs.append((between - started, time.thread_time() - between))
+    return Finding(
+        f"CPU time of a batch of {lines} lines of {columns} columns against one by one",
+        _ratio(pairs[1:]),
+        "ratio",
+        note="one session of one thread; why batches on a CPU have one line",
+    )
 
 
 def padding(requests: Sequence[cloud_pb2.ReadStripRequest], store_root: Path | None = None) -> list[Finding]:
