@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from cloud import bulk_cli
 from cloud.bench import become_bench
-from cloud.credentials_cli import add_credentials_parsers
-from cloud.engines_cli import add_engines_parser
-from cloud.experiments_cli import add_experiments_parser, run_experiments
+from cloud.bulk import cli as bulk_cli
+from cloud.experiments.cli import add_experiments_parser, run_experiments
+from cloud.front.credentials_cli import add_credentials_parsers
 from cloud.health import add_parser as add_health_parser
-from cloud.publishing_cli import add_packs_parser
+from cloud.packs.publishing_cli import add_packs_parser
+from cloud.reading.engines_cli import add_engines_parser
 from cloud.settings import CloudSettings
 from shared import cli
 from shared.clock import Clock, SystemClock
@@ -105,9 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serving(ray, _ray)
     ray.add_argument("--replicas", dest="ray_replicas", type=int, metavar="N", help="processes that read")
     ray.add_argument("--ray-address", metavar="A", help="a running Ray cluster (default: one on this machine)")
-    add_experiments_parser(commands).set_defaults(
-        body=lambda options: run_experiments(options, clock=SystemClock())
-    )
+    add_experiments_parser(commands).set_defaults(body=lambda options: run_experiments(options, clock=SystemClock()))
     bulk_cli.add_parser(commands)
     add_engines_parser(commands, clock=SystemClock(), say=print)
     add_credentials_parsers(commands, clock=SystemClock(), say=print)
@@ -141,13 +139,13 @@ def _plain() -> Serve:
 
 
 def _gateway() -> Serve:
-    from cloud.gateway import serve_gateway
+    from cloud.replicas.gateway import serve_gateway
 
     return serve_gateway
 
 
 def _ray() -> Serve:
-    from cloud.serve_ray import serve_ray
+    from cloud.replicas.serve_ray import serve_ray
 
     return serve_ray
 

@@ -11,10 +11,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
-from cloud.connections import allow_open_files, connection_options
+from cloud.front.connections import allow_open_files, connection_options
+from cloud.front.tls import server_credentials
 from cloud.hosting import HostedService
 from cloud.settings import CloudSettings
-from cloud.tls import server_credentials
 from shared.errors import UsageError
 
 logger = logging.getLogger("wayword.cloud")

@@ -7,24 +7,24 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from cloud.announcing import announce
-from cloud.arms_told import ToldArms
 from cloud.calls import Call
-from cloud.endpoint_hosting import open_endpoint
-from cloud.experiments_opening import ArmCollector, experiment_services, open_experiments
-from cloud.front import front
+from cloud.endpoint.hosting import open_endpoint
+from cloud.experiments.arms_told import ToldArms
+from cloud.experiments.opening import ArmCollector, experiment_services, open_experiments
+from cloud.front.metrics import CloudMetrics
+from cloud.front.stack import front
 from cloud.hosting import HostedService
-from cloud.improving import Improver
-from cloud.loading import LoadedModels, load_models
-from cloud.metrics import CloudMetrics
-from cloud.observing import ReadObserver, all_of
-from cloud.packs_service import packs_services
-from cloud.places_loading import open_places
+from cloud.packs.service import packs_services
+from cloud.places.loading import open_places
 from cloud.plans import ReadPlan
-from cloud.reader_service import PlaceMemory, ReaderService
-from cloud.rest_hosting import start_rest
+from cloud.reading.improving import Improver
+from cloud.reading.loading import LoadedModels, load_models
+from cloud.reading.observing import ReadObserver, all_of
+from cloud.reading.service import PlaceMemory, ReaderService
+from cloud.reading.threads import leave_what_is_loaded, put_event_loop_first
+from cloud.rest.hosting import start_rest
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
-from cloud.threads import leave_what_is_loaded, put_event_loop_first
 from shared.clock import Clock
 from shared.events import EventLog
 from shared.models.calibration import Calibration

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from cloud.callers import PHONE_SCOPES, Scope
-from cloud.endpoint_mode import Mode
+from cloud.endpoint.mode import Mode
 from shared.errors import UsageError
 from shared.models.device import Device
 from shared.models.ensemble_use import Combining, TesseractUse

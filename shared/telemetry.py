@@ -1,9 +1,9 @@
 """What a phone may report of how it fares: closed kinds of records, each with closed lists of numbers and words.
 
 The phone makes records by these rules and sends no others (`phone.telemetry`); the cloud refuses others
-(`cloud.telemetry`). A word is one of a list, or the number of a version. A number is rounded, and cut to a range. The
-time of a record is the hour it falls into. What a sign said is in no record but where the wearer opted in to that; no
-record holds a place, a device's name, or a number that counts up.
+(`cloud.telemetry.service`). A word is one of a list, or the number of a version. A number is rounded, and cut to a
+range. The time of a record is the hour it falls into. What a sign said is in no record but where the wearer opted in to
+that; no record holds a place, a device's name, or a number that counts up.
 """
 
 from __future__ import annotations

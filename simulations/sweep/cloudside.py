@@ -14,10 +14,10 @@ import numpy as np
 
 from cloud.callers import ANYONE
 from cloud.calls import Call, outcome_of
-from cloud.reader_service import ReaderService
-from cloud.readers import LineReading, Rejection, SignReading
+from cloud.reading.readers import LineReading, Rejection, SignReading
+from cloud.reading.service import ReaderService
+from cloud.reading.validation import ReadJob
 from cloud.settings import CloudSettings
-from cloud.validation import ReadJob
 from phone.cloud_channel import CallRefused, Refusal
 from shared.clock import Clock
 from shared.errors import CloudDeadline, CloudUnavailable

@@ -15,12 +15,12 @@ from typing import Any, Final, TypeVar
 import cv2
 import numpy as np
 
-from cloud.loading import load_readers, warm_up
+from cloud.reading.loading import load_readers, warm_up
+from cloud.reading.reply import ENGINES as CLOUD_ENGINES
+from cloud.reading.reply import reading_message
+from cloud.reading.validation import read_job
 from cloud.refusals import Refusal
-from cloud.reply import ENGINES as CLOUD_ENGINES
-from cloud.reply import reading_message
 from cloud.settings import CloudSettings
-from cloud.validation import read_job
 from glasses.camera import Frame, luma_of
 from glasses.exchange import strip_object
 from glasses.finder import Finder, Looked

@@ -19,9 +19,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from cloud.ensemble import script_shown, writable_scripts
-from cloud.loading import ORIENTATION_PACK, RECOGNITION_PACK
-from cloud.readers import FLOOR_HEIGHT_PX, FLOOR_MEAN, LineReading
+from cloud.reading.ensemble import script_shown, writable_scripts
+from cloud.reading.loading import ORIENTATION_PACK, RECOGNITION_PACK
+from cloud.reading.readers import FLOOR_HEIGHT_PX, FLOOR_MEAN, LineReading
 from shared.geometry import ImageBgr
 from shared.limits import MAX_STRIP_LINES
 from shared.models.detection import TextDetector

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cloud.callers import Caller
-from cloud.experiments import Experiments
-from cloud.experiments_state import StateFile
-from cloud.observing import ReadEvent
+from cloud.experiments.running import Experiments
+from cloud.experiments.state import StateFile
 from cloud.plans import ReadPlan
+from cloud.reading.observing import ReadEvent
 from shared.clock import SystemClock
 from shared.events import EventLog
 

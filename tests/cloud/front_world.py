@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cloud.callers import Caller
 from cloud.calls import Call, unary
-from cloud.front import Front, front
+from cloud.front.stack import Front, front
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
 from shared.clock import Clock, SystemClock

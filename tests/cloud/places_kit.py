@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cloud.places import SharedPlaces
-from cloud.places_keys import ContributorKeys, FileKeys, KeyRing
-from cloud.places_store import Caps, PlaceStore
+from cloud.places.keys import ContributorKeys, FileKeys, KeyRing
+from cloud.places.sharing import SharedPlaces
+from cloud.places.store import Caps, PlaceStore
 from shared.places.cells import cell_at
 from shared.places.reading import PlaceEngine, PlaceReading
 

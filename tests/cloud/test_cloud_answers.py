@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from cloud.answers import AnswerCache
+from cloud.reading.answers import AnswerCache
 from cloud.refusals import Reason, Refusal
 from shared.clock import SystemClock
 

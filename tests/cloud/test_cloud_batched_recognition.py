@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from cloud.batched_recognition import BatchedRecogniser
-from cloud.batcher import BatchPlan
-from cloud.claims import Claim, on_behalf_of
-from cloud.loading import RECOGNITION_PACK, load_recogniser
+from cloud.reading.batched_recognition import BatchedRecogniser
+from cloud.reading.batcher import BatchPlan
+from cloud.reading.claims import Claim, on_behalf_of
+from cloud.reading.loading import RECOGNITION_PACK, load_recogniser
 from cloud.refusals import Refusal
 from cloud.settings import CloudSettings
 from shared.clock import SystemClock

@@ -8,8 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from cloud.batcher import Batcher, BatcherClosed, BatchPlan
-from cloud.claims import Claim, on_behalf_of
+from cloud.reading.batcher import Batcher, BatcherClosed, BatchPlan
+from cloud.reading.claims import Claim, on_behalf_of
 from cloud.refusals import Reason, Refusal
 
 

@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from cloud import bulk_cli
-from cloud.bulk import BulkJob, PictureReader, Progress, decoded_picture, pictures_in
-from cloud.bulk_cli import ProgressLine
-from cloud.bulk_file import ResultFile
-from cloud.claims import current_claim
+from cloud.bulk import cli as bulk_cli
+from cloud.bulk.cli import ProgressLine
+from cloud.bulk.job import BulkJob, PictureReader, Progress, decoded_picture, pictures_in
+from cloud.bulk.results import ResultFile
 from cloud.cli import main
-from cloud.readers import LineReading
-from cloud.validation import TextJob
+from cloud.reading.claims import current_claim
+from cloud.reading.readers import LineReading
+from cloud.reading.validation import TextJob
 from shared.clock import SystemClock
 from shared.errors import InputError, UsageError
 from shared.geometry import ImageBgr

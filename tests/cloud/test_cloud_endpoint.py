@@ -26,11 +26,11 @@ from endpoint_world import (
     translates,
 )
 
-from cloud.endpoint import FIRST_ESTIMATE_S, TRANSLATE_INSTRUCTION, Ending, Endpoint
-from cloud.endpoint_breaker import FAILURES, LONGEST_REST_S, REST_S, Breaker, Latency
-from cloud.endpoint_client import MAX_REPLY_BYTES, EndpointClient
-from cloud.endpoint_costs import Ledger, Prices, Usage
-from cloud.endpoint_mode import Mode
+from cloud.endpoint.breaker import FAILURES, LONGEST_REST_S, REST_S, Breaker, Latency
+from cloud.endpoint.client import MAX_REPLY_BYTES, EndpointClient
+from cloud.endpoint.costs import Ledger, Prices, Usage
+from cloud.endpoint.mode import Mode
+from cloud.endpoint.model import FIRST_ESTIMATE_S, TRANSLATE_INSTRUCTION, Ending, Endpoint
 from shared.errors import StorageError
 
 KEY = "sk-not-to-be-seen"

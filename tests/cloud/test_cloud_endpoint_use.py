@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 import pytest
 
-from cloud.endpoint import LineAnswer, _picture
-from cloud.endpoint_checks import doubt_of_translations
-from cloud.endpoint_hosting import open_endpoint
-from cloud.endpoint_mode import Mode
-from cloud.endpoint_use import ASK_BELOW, BELIEVED, EndpointUse
-from cloud.metrics import CloudMetrics
+from cloud.endpoint.checks import doubt_of_translations
+from cloud.endpoint.hosting import open_endpoint
+from cloud.endpoint.mode import Mode
+from cloud.endpoint.model import LineAnswer, _picture
+from cloud.endpoint.use import ASK_BELOW, BELIEVED, EndpointUse
+from cloud.front.metrics import CloudMetrics
 from cloud.plans import ReadPlan
+from cloud.reading.validation import LineJob, ReadJob, TextJob
 from cloud.settings import CloudSettings
-from cloud.validation import LineJob, ReadJob, TextJob
 from shared.clock import SystemClock
 from shared.errors import StorageError, UsageError
 from shared.messages.wayword.v1 import cloud_pb2, types_pb2

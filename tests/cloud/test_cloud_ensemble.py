@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from cloud.ensemble import Combined, SecondEngine, UnsureLine, script_shown
-from cloud.ensemble_loading import engines_table, find_tesseract, load_second_engine
-from cloud.loading import load_readers
 from cloud.plans import ReadPlan
-from cloud.readers import LargeReader, LineReading, SignReading
-from cloud.reply import reading_message
+from cloud.reading.ensemble import Combined, SecondEngine, UnsureLine, script_shown
+from cloud.reading.ensemble_loading import engines_table, find_tesseract, load_second_engine
+from cloud.reading.loading import load_readers
+from cloud.reading.readers import LargeReader, LineReading, SignReading
+from cloud.reading.reply import reading_message
+from cloud.reading.validation import LineJob, ReadJob
 from cloud.settings import CloudSettings
-from cloud.validation import LineJob, ReadJob
 from shared.clock import SystemClock
 from shared.errors import RecogniserFailed
 from shared.geometry import ImageBgr

@@ -12,17 +12,17 @@ import grpc
 import pytest
 from experiments_world import TWO_ARMS, World, read_event
 
-from cloud.arms_told import ToldArms
 from cloud.callers import ANYONE, Caller, called_by, current_caller
 from cloud.calls import Call, unary
 from cloud.cli import main
-from cloud.experiments import Experiments
-from cloud.experiments_file import Configuration
-from cloud.experiments_metrics import observation_of
-from cloud.experiments_opening import ArmCollector, open_experiments
-from cloud.experiments_service import ExperimentsService
-from cloud.experiments_state import Share, StateFile, switched_off, switched_on, with_share
-from cloud.metrics import CloudMetrics
+from cloud.experiments.arms_told import ToldArms
+from cloud.experiments.configuration import Configuration
+from cloud.experiments.metrics import observation_of
+from cloud.experiments.opening import ArmCollector, open_experiments
+from cloud.experiments.running import Experiments
+from cloud.experiments.service import ExperimentsService
+from cloud.experiments.state import Share, StateFile, switched_off, switched_on, with_share
+from cloud.front.metrics import CloudMetrics
 from cloud.plans import DEFAULT_PLAN, ReadPlan
 from cloud.refusals import Refusal
 from cloud.server import CloudServer
@@ -198,7 +198,7 @@ def test_a_service_does_not_start_on_a_broken_file(world: World) -> None:
 
 
 async def test_a_signal_has_the_files_looked_at_without_waiting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloud.experiments.LOOK_S", 3600.0)
+    monkeypatch.setattr("cloud.experiments.running.LOOK_S", 3600.0)
     running = asyncio.create_task(world.experiments.run())
     device = world.device_in("wide")
     world.path.write_text(TWO_ARMS.replace("beam = 8", "beam = 3"))
@@ -214,7 +214,7 @@ async def test_a_signal_has_the_files_looked_at_without_waiting(world: World, mo
 async def test_sighup_is_such_a_signal_where_there_are_experiments(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloud.experiments.LOOK_S", 3600.0)
+    monkeypatch.setattr("cloud.experiments.running.LOOK_S", 3600.0)
     settings = CloudSettings.load(None, experiments=world.path)
     log = EventLog(None, tier="cloud", clock=SystemClock())
     experiments = open_experiments(settings, SystemClock(), events=log, warn=str)
@@ -304,7 +304,7 @@ def test_check_says_whether_a_file_is_sound(world: World, capsys: pytest.Capture
 def test_decisions_made_at_once_by_two_processes_are_both_kept(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from cloud.experiments_state import Off
+    from cloud.experiments.state import Off
 
     def switch(number: int) -> None:
         off = Off(since=0.0, reason="by hand", by="operator")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.arms import choose, slot_of, weight_of_share
-from cloud.arms_latency import ACCURACY, Latencies
+from cloud.experiments.arms import choose, slot_of, weight_of_share
+from cloud.experiments.arms_latency import ACCURACY, Latencies
 
 DEVICES = [f"device-{number}" for number in range(4000)]
 WEIGHTS = st.dictionaries(

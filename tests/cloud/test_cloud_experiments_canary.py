@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from cloud.canary import Breach, CanaryRules, CanaryWatch, Measure, Observation
-from cloud.canary_bounds import Mean, quantile_ranks
+from cloud.experiments.canary import Breach, CanaryRules, CanaryWatch, Measure, Observation
+from cloud.experiments.canary_bounds import Mean, quantile_ranks
 
 
 def outcome(

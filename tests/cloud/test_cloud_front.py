@@ -16,11 +16,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from cloud.callers import ANYONE, Scope, current_caller
 from cloud.calls import RETRY_AFTER_KEY
-from cloud.front import check_exposure
-from cloud.identity import Shown
+from cloud.front.identity import Shown
+from cloud.front.stack import check_exposure
+from cloud.front.tracing import Tracing
 from cloud.refusals import Reason, Refusal
 from cloud.settings import CloudSettings
-from cloud.tracing import Tracing
 from shared.clock import SystemClock
 from shared.errors import StorageError, UsageError
 from shared.events import EventLog
@@ -128,7 +128,7 @@ async def test_reflection_works_behind_the_front() -> None:
 
 
 async def test_open_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloud.interceptors.MAX_OPEN_STREAMS", 2)
+    monkeypatch.setattr("cloud.front.interceptors.MAX_OPEN_STREAMS", 2)
     async with fronted() as world:
         health = health_pb2_grpc.HealthStub(world.channel)
         watches = [health.Watch(health_pb2.HealthCheckRequest(), timeout=10) for _ in range(2)]

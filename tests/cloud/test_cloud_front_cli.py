@@ -11,8 +11,8 @@ from cryptography import x509
 
 from cloud.callers import PHONE_SCOPES, Scope
 from cloud.cli import main
-from cloud.key_source import FileKeys
-from cloud.tokens import Identity, TokenChecker, TokenRules
+from cloud.front.key_source import FileKeys
+from cloud.front.tokens import Identity, TokenChecker, TokenRules
 from shared.cli import run as run_command
 from shared.clock import SystemClock
 

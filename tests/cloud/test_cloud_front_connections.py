@@ -16,8 +16,8 @@ import pytest
 from front_world import LARGE, READ_STRIP, World, bearer, fronted, public_key, token
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from cloud.certificates import household
-from cloud.tls import CertificateFiles
+from cloud.front.certificates import household
+from cloud.front.tls import CertificateFiles
 from shared.errors import StorageError
 from shared.messages.wayword.v1 import cloud_pb2
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from front_world import StillClock, public_key, token
 
-from cloud.access import NEEDS, Open, need_of
 from cloud.callers import Scope
-from cloud.denied import LOOK_EVERY_S, DeniedDevices
-from cloud.identity import CHECKS, Admission, Gate, GateRules, Shown, request_id_of, shown_by
-from cloud.key_source import FileKeys
-from cloud.quotas import Account, QuotaRules, Quotas, address_of
+from cloud.front.access import NEEDS, Open, need_of
+from cloud.front.denied import LOOK_EVERY_S, DeniedDevices
+from cloud.front.identity import CHECKS, Admission, Gate, GateRules, Shown, request_id_of, shown_by
+from cloud.front.key_source import FileKeys
+from cloud.front.quotas import Account, QuotaRules, Quotas, address_of
+from cloud.front.tokens import TokenChecker, TokenRules
 from cloud.refusals import Reason, Refusal
-from cloud.tokens import TokenChecker, TokenRules
 from shared.errors import StorageError
 from shared.messages.wayword.v1 import cloud_pb2, experiments_pb2, packs_pb2, places_pb2, telemetry_pb2
 

@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from front_world import SetClock, claims
 from jwt.algorithms import OKPAlgorithm
 
-from cloud import tokens
 from cloud.callers import Scope
-from cloud.key_source import KEYS_LIFE_S, MAX_STALE_S, RETRY_S, FetchedKeys, FileKeys, key_source
-from cloud.minting import create_key, create_secret, load_secret, mint, signing_key
+from cloud.front import tokens
+from cloud.front.key_source import KEYS_LIFE_S, MAX_STALE_S, RETRY_S, FetchedKeys, FileKeys, key_source
+from cloud.front.minting import create_key, create_secret, load_secret, mint, signing_key
+from cloud.front.token_keys import MAX_KEY_FILE_BYTES, file_keys, jwks_keys, secret_key
+from cloud.front.tokens import TokenChecker, TokenRules
 from cloud.refusals import Reason, Refusal
-from cloud.token_keys import MAX_KEY_FILE_BYTES, file_keys, jwks_keys, secret_key
-from cloud.tokens import TokenChecker, TokenRules
 from shared.clock import Clock
 from shared.errors import StorageError, UsageError
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import grpc
 import pytest
 
-from cloud.backends import MAX_REPLICAS, REST_S, Backends, Replica, split_address
 from cloud.callers import ANYONE, Caller, Scope, called_by
 from cloud.calls import RETRY_AFTER_KEY
 from cloud.cli import main
-from cloud.fronting import ANSWERED, DEVICE, KEY, OWN, FrontKey, passed_on
-from cloud.gateway import SERVICES, backends_of, forwarded
-from cloud.reader_service import READER_SERVICE
+from cloud.reading.service import READER_SERVICE
 from cloud.refusals import Reason, Refusal
-from cloud.retry_policy import SERVICE_CONFIG, channel_options
+from cloud.replicas.backends import MAX_REPLICAS, REST_S, Backends, Replica, split_address
+from cloud.replicas.fronting import ANSWERED, DEVICE, KEY, OWN, FrontKey, passed_on
+from cloud.replicas.gateway import SERVICES, backends_of, forwarded
+from cloud.replicas.retry_policy import SERVICE_CONFIG, channel_options
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
 from shared.clock import SystemClock

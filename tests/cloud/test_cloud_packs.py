@@ -14,9 +14,9 @@ import grpc
 import pytest
 
 from cloud.cli import main
-from cloud.packs_service import PACKS_SERVICE, PacksService, packs_services
-from cloud.publishing import Publisher
-from cloud.publishing_keys import load_keys
+from cloud.packs.publishing import Publisher
+from cloud.packs.publishing_keys import load_keys
+from cloud.packs.service import PACKS_SERVICE, PacksService, packs_services
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
 from phone.settings import PhoneSettings

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cloud.pictures import checked_size, decoded
+from cloud.reading.pictures import checked_size, decoded
 from cloud.refusals import Reason, Refusal
 from shared.messages.wayword.v1 import types_pb2
 

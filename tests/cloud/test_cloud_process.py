@@ -75,7 +75,9 @@ def test_it_serves_until_sigterm_and_ends_with_zero(pack_store: PackStore, tmp_p
     assert not port_file.exists()
     assert list(tmp_path.iterdir()) == [events]
     names = [json.loads(line)["event"] for line in events.read_text().splitlines()]
-    assert names == ["loaded", "serving", "read", "draining", "stopped"]
+    flow = ["loaded", "serving", "read", "draining", "stopped"]
+    # Upkeep has events of its own, and its own time.
+    assert [name for name in names if name in flow] == flow
 
 
 def test_ctrl_c_drains_and_ends_as_shells_expect(pack_store: PackStore) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from cloud.callers import Caller, Scope, current_caller
 from cloud.calls import RETRY_AFTER_KEY, Call, unary
-from cloud.fronting import ANSWERED, FrontKey
-from cloud.ray_replica import REPLIES, RayCalls
 from cloud.refusals import Reason, Refusal
-from cloud.serve_ray import deployment_options, serve_ray
+from cloud.replicas.fronting import ANSWERED, FrontKey
+from cloud.replicas.ray_replica import REPLIES, RayCalls
+from cloud.replicas.serve_ray import deployment_options, serve_ray
 from cloud.settings import CloudSettings
 from shared.clock import SystemClock
 from shared.errors import UsageError

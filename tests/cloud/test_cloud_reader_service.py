@@ -16,15 +16,15 @@ import pytest
 
 from cloud.callers import PHONE_SCOPES, Caller, Scope
 from cloud.calls import Call
-from cloud.observing import ReadEvent, all_of
 from cloud.plans import ReadPlan
-from cloud.reader_service import PlaceMemory, ReaderService
-from cloud.readers import LineReading, SignReading
+from cloud.reading.observing import ReadEvent, all_of
+from cloud.reading.readers import LineReading, SignReading
+from cloud.reading.service import PlaceMemory, ReaderService
+from cloud.reading.strip_batches import REPLY_S
+from cloud.reading.validation import ReadJob, TextJob
 from cloud.refusals import Reason, Refusal
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
-from cloud.strip_batches import REPLY_S
-from cloud.validation import ReadJob, TextJob
 from shared.clock import SystemClock
 from shared.errors import PackUnsupported, StorageError
 from shared.events import EventLog

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from cloud.loading import load_readers, warm_up
-from cloud.reader_service import ReaderService
-from cloud.readers import LargeReader
+from cloud.reading.loading import load_readers, warm_up
+from cloud.reading.readers import LargeReader
+from cloud.reading.service import ReaderService
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
 from shared.clock import SystemClock

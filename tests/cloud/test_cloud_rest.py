@@ -14,12 +14,12 @@ import pytest
 
 from cloud.callers import ANYONE, Caller, current_caller
 from cloud.calls import STATUS, Call, Outcome
-from cloud.identity import Admission, Shown
+from cloud.front.identity import Admission, Shown
 from cloud.refusals import Reason, Refusal
-from cloud.rest import RestTwin
-from cloud.rest_bodies import MAX_BODY_BYTES, MAX_PARTS, parts_of
-from cloud.rest_calls import Admit, RestRules
-from cloud.rest_problems import http_status, problem
+from cloud.rest.app import RestTwin
+from cloud.rest.bodies import MAX_BODY_BYTES, MAX_PARTS, parts_of
+from cloud.rest.calls import Admit, RestRules
+from cloud.rest.problems import http_status, problem
 from shared.clock import SystemClock
 from shared.errors import PackUnsupported
 from shared.messages.wayword.v1 import cloud_pb2, types_pb2

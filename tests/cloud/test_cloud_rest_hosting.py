@@ -12,12 +12,12 @@ import pytest
 from front_world import bearer, public_key, token
 from test_cloud_service import PACK
 
-from cloud.front import Front, front
-from cloud.reader_service import ReaderService
-from cloud.readers import SignReading
-from cloud.rest_hosting import start_rest
+from cloud.front.stack import Front, front
+from cloud.reading.readers import SignReading
+from cloud.reading.service import ReaderService
+from cloud.reading.validation import ReadJob, TextJob
+from cloud.rest.hosting import start_rest
 from cloud.settings import CloudSettings
-from cloud.validation import ReadJob, TextJob
 from shared.clock import SystemClock
 from shared.errors import UsageError
 from shared.events import EventLog

@@ -14,12 +14,12 @@ from typing import Any
 import httpx
 import pytest
 
-from cloud import rest_server
-from cloud.certificates import household
-from cloud.identity import Admission, Shown
+from cloud.front.certificates import household
+from cloud.front.identity import Admission, Shown
 from cloud.refusals import Reason, Refusal
-from cloud.rest import RestTwin
-from cloud.rest_server import RestServer
+from cloud.rest import server as rest_server
+from cloud.rest.app import RestTwin
+from cloud.rest.server import RestServer
 from shared.clock import SystemClock
 from shared.errors import StorageError, UsageError
 from shared.messages.wayword.v1 import cloud_pb2

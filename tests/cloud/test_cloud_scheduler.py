@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from cloud.claims import current_claim
+from cloud.reading.claims import current_claim
+from cloud.reading.scheduler import HEADROOM, Scheduler
 from cloud.refusals import Reason, Refusal
-from cloud.scheduler import HEADROOM, Scheduler
 
 
 class ManualClock:

@@ -24,12 +24,12 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from cloud.callers import ANYONE
 from cloud.calls import STATUS, Call
-from cloud.reader_service import READER_SERVICE, ReaderService
-from cloud.readers import LineReading, SignReading
+from cloud.reading.readers import LineReading, SignReading
+from cloud.reading.service import READER_SERVICE, ReaderService
+from cloud.reading.validation import ReadJob
 from cloud.refusals import Refusal
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
-from cloud.validation import ReadJob
 from shared.clock import SystemClock
 from shared.errors import PackUnsupported, StorageError, UsageError
 from shared.events import EventLog

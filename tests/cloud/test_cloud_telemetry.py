@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from cloud.callers import ANYONE, Caller, Scope
 from cloud.calls import Call
 from cloud.refusals import Reason, Refusal
-from cloud.telemetry import MAX_WAITING, TelemetryService
-from cloud.telemetry_store import TelemetryStore
+from cloud.telemetry.service import MAX_WAITING, TelemetryService
+from cloud.telemetry.store import TelemetryStore
 from shared.clock import SystemClock
 from shared.errors import InputError, StorageError
 from shared.events import EventLog

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from cloud.reading.validation import FRAME_COST, MAX_KEY_CHARACTERS, read_job
 from cloud.refusals import Reason, Refusal
-from cloud.validation import FRAME_COST, MAX_KEY_CHARACTERS, read_job
 from shared.limits import MAX_FRAME_SIDE, MAX_STRIP_HEIGHT, MAX_STRIP_LINES, MAX_STRIP_WIDTH
 from shared.messages.wayword.v1 import cloud_pb2, types_pb2
 

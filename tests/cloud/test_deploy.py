@@ -87,7 +87,7 @@ def test_a_pod_has_the_time_to_drain(deployment: str, settings: str) -> None:
 
 
 def test_readers_leave_the_name_before_they_stop() -> None:
-    from cloud.backends import RESOLVE_S
+    from cloud.replicas.backends import RESOLVE_S
 
     assert pods()["wayword-readers"]["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] >= RESOLVE_S
 

@@ -15,10 +15,10 @@ from places_kit import CELL, FAR_CELL, Calendar, reading, shared_places
 
 from cloud.callers import Caller, Scope, called_by
 from cloud.calls import RETRY_AFTER_KEY, Call
-from cloud.places import SharedPlaces
-from cloud.places_recall import PlaceRecall
-from cloud.places_service import PLACES_SERVICE, PlacesService
-from cloud.places_sqlite import SqlitePlaces
+from cloud.places.recall import PlaceRecall
+from cloud.places.service import PLACES_SERVICE, PlacesService
+from cloud.places.sharing import SharedPlaces
+from cloud.places.sqlite import SqlitePlaces
 from cloud.refusals import Reason, Refusal
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings

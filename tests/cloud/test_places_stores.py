@@ -20,10 +20,10 @@ from places_kit import (
     shared_places,
 )
 
-from cloud.places_keys import RedisKeys
-from cloud.places_redis import RedisPlaces, connect
-from cloud.places_sqlite import SqlitePlaces
-from cloud.places_store import Caps, PlaceStore, Taken
+from cloud.places.keys import RedisKeys
+from cloud.places.redis import RedisPlaces, connect
+from cloud.places.sqlite import SqlitePlaces
+from cloud.places.store import Caps, PlaceStore, Taken
 from shared.errors import StorageError
 from shared.places.cells import around
 from shared.places.matching import Glimpse, Kind

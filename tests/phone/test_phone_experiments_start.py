@@ -13,13 +13,13 @@ import pytest
 from daemon_world import SYSTEM_CLOCK, daemons
 
 from cloud.calls import Call
-from cloud.experiments import Experiments
-from cloud.experiments_service import ExperimentsService
+from cloud.experiments.running import Experiments
+from cloud.experiments.service import ExperimentsService
 from cloud.hosting import HostedService
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
-from cloud.telemetry import TelemetryService
-from cloud.telemetry_store import TelemetryStore
+from cloud.telemetry.service import TelemetryService
+from cloud.telemetry.store import TelemetryStore
 from phone.battery import Battery
 from phone.cascade.inputs import NetworkKind, Thermal
 from phone.cascade.policies import policy_named

@@ -12,11 +12,11 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Targets
 from updates_kit import DAY, NEW, OLD, PACK, World, weights
 
-from cloud import publishing
 from cloud.cli import main
-from cloud.publishing import Publisher, due
-from cloud.publishing_files import KEPT_GENERATIONS, PublishingOptions, packs_of, write_public
-from cloud.publishing_keys import load_keys, make_key
+from cloud.packs import publishing
+from cloud.packs.publishing import Publisher, due
+from cloud.packs.publishing_files import KEPT_GENERATIONS, PublishingOptions, packs_of, write_public
+from cloud.packs.publishing_keys import load_keys, make_key
 from shared.clock import SystemClock
 from shared.errors import PackCorrupt, UpdateMismatch, UsageError
 from shared.models.packs import PackStore

@@ -14,7 +14,7 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Timestamp
 from updates_kit import DAY, NEW, OLD, PACK, Recording, World, weights
 
-from cloud.publishing import Publisher, RoleKeys
+from cloud.packs.publishing import Publisher, RoleKeys
 from shared.errors import (
     UpdateError,
     UpdateExpired,

@@ -10,9 +10,9 @@ from pathlib import Path
 from packs_kit import pack_folder
 from securesystemslib.signer import CryptoSigner
 
-from cloud.publishing import Publisher, RoleKeys
-from cloud.publishing_files import PublishingOptions
-from cloud.publishing_roles import ROLES
+from cloud.packs.publishing import Publisher, RoleKeys
+from cloud.packs.publishing_files import PublishingOptions
+from cloud.packs.publishing_roles import ROLES
 from shared.clock import SystemClock
 from shared.errors import PackMissing
 from shared.models.packs import PackStore

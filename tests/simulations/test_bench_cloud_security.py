@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from cloud.calls import Call, unary
-from cloud.front import front
+from cloud.front.stack import front
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
 from shared.clock import SystemClock

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloud.ensemble import Combined, UnsureLine
-from cloud.readers import LineReading
+from cloud.reading.ensemble import Combined, UnsureLine
+from cloud.reading.readers import LineReading
 from shared.models.apertium import EngineName
 from shared.models.calibration import FEATURES, Calibration, LogisticModel
 from shared.models.ensemble import PREFERRING, TESSERACT, Ensemble, Readings

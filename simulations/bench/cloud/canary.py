@@ -26,7 +26,7 @@ NAME: Final = "canary"
 HELP: Final = "canaries: false alarms and delays; telemetry: losses and duplicates under kills"
 ALPHA: Final = 0.01
 MARGIN_ERRORS: Final = 0.01
-"""Default margin of `cloud.canary.CanaryRules`, at which a canary is as bad as it may be."""
+"""Default margin of `cloud.experiments.canary.CanaryRules`, at which a canary is as bad as it may be."""
 SHARE: Final = 0.1
 """Of the calls that the canary gets where delays are measured."""
 WORSE: Final[Mapping[str, Arms]] = {

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from cloud.callers import Caller
-from cloud.canary import LOOK_EVERY, CanaryRules
-from cloud.experiments import Experiments
-from cloud.experiments_file import CONTROL
-from cloud.observing import ReadEvent
+from cloud.experiments.canary import LOOK_EVERY, CanaryRules
+from cloud.experiments.configuration import CONTROL
+from cloud.experiments.running import Experiments
 from cloud.plans import ReadPlan
+from cloud.reading.observing import ReadEvent
 from shared.clock import SystemClock
 from shared.events import EventLog
 

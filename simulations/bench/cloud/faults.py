@@ -1,8 +1,8 @@
 """What is lost when replicas stop, restart or die under load, and how soon the service is itself again.
 
 Real `wayword-cloud` processes, under open-loop load from two generators at once: one whose clients have the retry
-policy of `cloud.retry_policy`, and a control whose clients do not. Both see the same fault at the same moment, with
-calls under way. A call is lost when it ends without an answer; one that is refused for want of capacity, which a
+policy of `cloud.replicas.retry_policy`, and a control whose clients do not. Both see the same fault at the same moment,
+with calls under way. A call is lost when it ends without an answer; one that is refused for want of capacity, which a
 machine busy with other things may lack, is told apart. Phones are `phone.cloud.CloudClient` with its own retries.
 """
 

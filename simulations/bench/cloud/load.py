@@ -59,7 +59,7 @@ class Load:
         rate: calls a second, for open-loop arrivals.
         callers: for closed-loop ones.
         channels: connections to each replica, used in turns.
-        retries: whether the clients' retry policy (`cloud.retry_policy`) is on.
+        retries: whether the clients' retry policy (`cloud.replicas.retry_policy`) is on.
         unique: whether every call has an idempotency key of its own; without one, equal requests still are computed
             anew each time.
         method: full name of the method.

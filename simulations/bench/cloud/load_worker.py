@@ -22,7 +22,7 @@ import grpc
 import numpy as np
 
 from cloud.calls import RETRY_AFTER_KEY
-from cloud.retry_policy import channel_options
+from cloud.replicas.retry_policy import channel_options
 from simulations.bench.cloud.load import Arrivals, Load
 
 BUSY_WAIT_S: Final = 0.002

@@ -23,11 +23,11 @@ from typing import Any, Final
 import h3
 import redis.asyncio
 
-from cloud.places import SharedPlaces
-from cloud.places_keys import ContributorKeys, FileKeys
-from cloud.places_redis import PREFIX, RedisPlaces, connect
-from cloud.places_sqlite import SqlitePlaces
-from cloud.places_store import Caps, PlaceStore, digest_of
+from cloud.places.keys import ContributorKeys, FileKeys
+from cloud.places.redis import PREFIX, RedisPlaces, connect
+from cloud.places.sharing import SharedPlaces
+from cloud.places.sqlite import SqlitePlaces
+from cloud.places.store import Caps, PlaceStore, digest_of
 from shared.clock import SystemClock
 from shared.errors import WaywordError
 from shared.limits import MAX_CELL_READINGS

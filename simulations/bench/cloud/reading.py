@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from cloud.ensemble import Combined, SecondEngine, UnsureLine, writable_scripts
-from cloud.loading import RECOGNITION_PACK, load_readers
-from cloud.readers import LineReading
+from cloud.reading.ensemble import Combined, SecondEngine, UnsureLine, writable_scripts
+from cloud.reading.loading import RECOGNITION_PACK, load_readers
+from cloud.reading.readers import LineReading
 from shared.clock import SystemClock
 from shared.errors import PackMissing, WaywordError
 from shared.models.calibration import Calibration

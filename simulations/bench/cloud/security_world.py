@@ -17,7 +17,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from cloud.certificates import household
+from cloud.front.certificates import household
 from shared.messages.wayword.v1 import cloud_pb2
 from simulations.bench.cloud.processes import CloudProcess
 

@@ -1,9 +1,10 @@
 """Lines a second: the service's recognition path beside bare ONNX Runtime, on the very same lines.
 
 Bare: two threads, each with an `onnxruntime.InferenceSession` of one thread and nothing else, take lines from one list;
-each encodes its line, runs the network and decodes the answer. The service's path: `cloud.loading.load_recogniser`, the
-batcher with its sessions, and as many worker threads as the service has, each handing in the lines of one sign at a
-time on behalf of a deadline, as `LargeReader` does. Encoding and decoding are the same functions on both sides.
+each encodes its line, runs the network and decodes the answer. The service's path:
+`cloud.reading.loading.load_recogniser`, the batcher with its sessions, and as many worker threads as the service has,
+each handing in the lines of one sign at a time on behalf of a deadline, as `LargeReader` does. Encoding and decoding
+are the same functions on both sides.
 
 The whole service is a `wayword-cloud serve` process with a client process: it also parses and validates, decodes the
 pictures, looks again at lines that are unsure, judges scripts and translates, so it does more for a line.
@@ -26,11 +27,11 @@ from typing import Final, TypeVar
 import numpy as np
 import onnxruntime
 
-from cloud.batched_recognition import BatchedRecogniser
-from cloud.claims import Claim, on_behalf_of
-from cloud.loading import RECOGNITION_PACK, load_recogniser
+from cloud.reading.batched_recognition import BatchedRecogniser
+from cloud.reading.claims import Claim, on_behalf_of
+from cloud.reading.loading import RECOGNITION_PACK, load_recogniser
+from cloud.reading.threads import stand_back
 from cloud.settings import CloudSettings
-from cloud.threads import stand_back
 from shared.clock import SystemClock
 from shared.geometry import ImageBgr
 from shared.limits import MAX_STRIP_HEIGHT, MAX_STRIP_WIDTH

@@ -1,8 +1,9 @@
 """A server with a trivial handler: ``python -m simulations.bench.cloud.serving_server bare|full FOLDER``.
 
 Bare: plain text, no interceptor, the handler as gRPC takes it. Full: `cloud.server.CloudServer` with what
-`cloud.front.front` puts before it: TLS, token, quotas, request id, metrics, 1 % of the calls traced; and the handler
-behind `cloud.calls.unary`. Both parse the request and answer it with a short reply. The port is written to FOLDER.
+`cloud.front.stack.front` puts before it: TLS, token, quotas, request id, metrics, 1 % of the calls traced; and the
+handler behind `cloud.calls.unary`. Both parse the request and answer it with a short reply. The port is written to
+FOLDER.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import grpc
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from cloud.calls import Call, unary
-from cloud.front import front
+from cloud.front.stack import front
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
 from shared.clock import SystemClock

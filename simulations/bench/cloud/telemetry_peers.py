@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from cloud.calls import Call
-from cloud.experiments import Experiments
+from cloud.experiments.running import Experiments
 from cloud.refusals import Reason, Refusal
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
-from cloud.telemetry import TelemetryService
-from cloud.telemetry_store import TelemetryStore
+from cloud.telemetry.service import TelemetryService
+from cloud.telemetry.store import TelemetryStore
 from phone.battery import Battery
 from phone.cascade.inputs import NetworkKind, Thermal
 from phone.cloud_channel import CloudChannel

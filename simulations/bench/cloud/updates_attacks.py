@@ -17,7 +17,7 @@ from typing import Final
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Timestamp
 
-from cloud.publishing import Publisher, RoleKeys
+from cloud.packs.publishing import Publisher, RoleKeys
 from phone.settings import PhoneSettings
 from phone.updates_source import repository_of
 from shared.errors import (

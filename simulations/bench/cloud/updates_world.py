@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 from securesystemslib.signer import CryptoSigner
 
-from cloud.publishing import Publisher, RoleKeys
-from cloud.publishing_files import PublishingOptions
-from cloud.publishing_roles import ROLES
+from cloud.packs.publishing import Publisher, RoleKeys
+from cloud.packs.publishing_files import PublishingOptions
+from cloud.packs.publishing_roles import ROLES
 from shared.clock import Clock, SystemClock
 from shared.errors import WaywordError
 from shared.models.manifest import (

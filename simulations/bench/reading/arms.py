@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import cv2
 import numpy as np
 
-from cloud.loading import load_readers
+from cloud.reading.loading import load_readers
 from phone.cascade.policy import Recogniser
 from phone.reading import LocalReader, ReaderOptions
 from shared.clock import SystemClock

@@ -1,0 +1,1 @@
+"""Bulk jobs: whole folders of pictures."""

@@ -1,0 +1,1 @@
+"""An external model that may be asked where our own are at a loss."""

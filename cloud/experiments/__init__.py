@@ -1,0 +1,1 @@
+"""Experiments: arms, what is counted of them, and canaries that stop themselves."""

@@ -1,0 +1,1 @@
+"""Model packs: published as a TUF repository, and served."""

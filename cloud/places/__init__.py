@@ -1,0 +1,1 @@
+"""What signs at a place say, shared between devices that consented."""

@@ -1,0 +1,1 @@
+"""Reading strips and translating texts: from a request to an answer."""

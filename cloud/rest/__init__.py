@@ -1,0 +1,1 @@
+"""The REST twin of reading and translating."""

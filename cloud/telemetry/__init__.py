@@ -1,0 +1,1 @@
+"""What phones report of how they fare."""
