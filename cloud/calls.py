@@ -19,10 +19,15 @@ from google.protobuf.message import DecodeError, Message
 from cloud.callers import Caller, current_caller
 from cloud.refusals import Reason, Refusal
 from shared.clock import Clock
-from shared.errors import InputError, WaywordError
+from shared.errors import InputError, StorageError, WaywordError
 
 RETRY_AFTER_KEY: Final = "retry-after-ms"
 """Trailing metadata of an overload refusal: milliseconds after which a repeated call may be admitted."""
+PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
+"""The same for gRPC's own retries (gRFC A6), where a client has them on: -1 tells it not to repeat."""
+MAX_PUSHBACK_S: Final = 2.0
+"""A client's library repeats a call by itself only where that is soon: it waits with the call open, and a longer wait
+would end with the deadline instead of with the reason. A judgement."""
 STATUS: Final[Mapping[Reason, grpc.StatusCode]] = {
     Reason.MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,
     Reason.NO_LINES: grpc.StatusCode.INVALID_ARGUMENT,
@@ -81,9 +86,14 @@ class Outcome:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Trailing metadata that goes with it."""
-        if self.retry_after_s is None:
-            return ()
-        return ((RETRY_AFTER_KEY, str(math.ceil(self.retry_after_s * 1e3))),)
+        told: tuple[tuple[str, str], ...] = ()
+        milliseconds = -1
+        if self.retry_after_s is not None:
+            milliseconds = math.ceil(self.retry_after_s * 1e3)
+            told = ((RETRY_AFTER_KEY, str(milliseconds)),)
+        if self.status is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return told
+        return (*told, (PUSHBACK_KEY, str(milliseconds if milliseconds <= MAX_PUSHBACK_S * 1e3 else -1)))
 
 
 def name_of(error: Exception) -> str:
@@ -105,6 +115,10 @@ def outcome_of(error: Exception, *, method: str) -> Outcome:
     if isinstance(error, InputError):
         return Outcome(Reason.MALFORMED.value, STATUS[Reason.MALFORMED], error.message)
     name = type(error).__name__
+    if isinstance(error, StorageError):
+        # It names files and addresses of this machine.
+        logger.error("%s failed, call %s: %s", method, current_caller().request_id or "unnamed", error.message)
+        return Outcome(name, grpc.StatusCode.INTERNAL, "the service cannot use what it stores now")
     if isinstance(error, WaywordError):
         return Outcome(name, grpc.StatusCode.INTERNAL, error.message)
     # Where, not what: the message of a stranger's exception may quote the text of a sign.

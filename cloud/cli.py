@@ -21,7 +21,7 @@ from cloud.reading.engines_cli import add_engines_parser
 from cloud.settings import CloudSettings
 from shared import cli
 from shared.clock import Clock, SystemClock
-from shared.errors import UsageError
+from shared.errors import UsageError, reason_of
 
 PROGRAM: Final = "wayword-cloud"
 INTERRUPTED: Final = 130  # as shells report a process ended by Ctrl-C
@@ -185,9 +185,9 @@ def _check_address(settings: CloudSettings) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise UsageError(
-            f"cannot listen on {settings.listen}: {error.strerror}", hint="choose another --listen, or port 0 for any"
+            f"cannot listen on {settings.listen}: {reason_of(error)}", hint="choose another --listen, or port 0 for any"
         ) from error
 
 

@@ -212,7 +212,9 @@ class CloudSettings(TierSettings):
     ray_address: Annotated[
         str | None, Field(description="serve-ray: of a running Ray cluster; None to start one on this machine")
     ] = None
-    ray_port: Annotated[int, Field(ge=1, le=65535, description="serve-ray: of Ray's own gRPC ingress")] = 50061
+    ray_port: Annotated[
+        int, Field(ge=1, le=65534, description="serve-ray: of Ray's own gRPC ingress; the next one is its HTTP's")
+    ] = 50061
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> CloudSettings:

@@ -106,7 +106,8 @@ class Endpoints:
         closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Close everything; calls under way are cancelled. A second time does nothing."""
+        """Close everything; a second time does nothing. Calls over the channel in use are cancelled; those over one
+        that was given up, whose close gRPC does not hasten, end with whoever waits for them or with their deadline."""
         for closing in self._closing:
             closing.cancel()
         await asyncio.gather(*self._closing, return_exceptions=True)

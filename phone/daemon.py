@@ -7,10 +7,10 @@ The first answer never waits for the cascade: when the decision and its row in t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from phone.battery import Battery
 from phone.cascade.decision import CascadePolicy
@@ -38,6 +38,8 @@ from shared.messages.names import enum_name
 from shared.messages.wayword.v1 import types_pb2
 from shared.models.estimate import Estimate
 from shared.models.sign_evidence import SignEvidence
+
+T = TypeVar("T")
 
 FIRST_ANSWER_S: Final = 0.1
 """How long a reading waits for its decision before it goes out as provisional; a decision takes a few milliseconds,
@@ -201,7 +203,7 @@ class PhoneDaemon:
             self._surroundings.network(), self._surroundings.thermal()
             try:
                 recogniser = self._choose_recogniser(self._surroundings.battery())
-                reading, estimate, recalled = await loop.run_in_executor(worker, self._read, job, recogniser)
+                reading, estimate = await loop.run_in_executor(worker, self._read, job, recogniser)
             except InputError as error:
                 self._inbox.refuse(error.message)
                 self._answer(job, _nothing(job.strip))
@@ -216,27 +218,35 @@ class PhoneDaemon:
             if isinstance(estimate, WaywordError):
                 self._events.write("estimate_failed", region_id=reading.region_id, reason=estimate.message)
                 estimate = None
+            recalled = None
+            if self._placing is not None:
+                recalling = loop.run_in_executor(worker, self._placing.recall, job.strip, reading)
+                recalled = await self._spared(recalling)
             cascade = self._cascade(job, reading, estimate, recalled, waited_ms=waited_ms)
             self._deciding.start(cascade, name="wayword-cascade")
 
-    def _read(
-        self, job: Job, recogniser: Recogniser
-    ) -> tuple[LocalReading, Estimate | WaywordError | None, Recalled | None]:
-        """The reading, how far to trust it or why that is not known, and what is better known of this place. Runs in
-        the worker thread."""
+    def _read(self, job: Job, recogniser: Recogniser) -> tuple[LocalReading, Estimate | WaywordError | None]:
+        """The reading, and how far to trust it or why that is not known. Runs in the worker thread."""
         reading = self._reader.read(job.strip, recogniser)
-        recalled = None if self._placing is None else self._placing.recall(job.strip, reading)
         evidence = reading.evidence
         if self._metamodel is None or evidence is None:
-            return reading, None, recalled
+            return reading, None
         try:
-            return reading, self._metamodel.estimate(evidence), recalled
+            return reading, self._metamodel.estimate(evidence)
         except WaywordError as error:
-            return reading, error, recalled
+            return reading, error
+
+    async def _spared(self, work: Awaitable[T]) -> T | None:
+        """What places have to say; None where they break: signs are read without them."""
+        [outcome] = await asyncio.gather(work, return_exceptions=True)
+        if isinstance(outcome, BaseException):
+            self._events.write("places_failed", error=type(outcome).__name__)
+            return None
+        return outcome
 
     def _answer(self, job: Job, message: types_pb2.Reading) -> None:
         if self._placing is not None and message.text and message.state != types_pb2.READING_STATE_PROVISIONAL:
-            self._deciding.start(self._placing.note(job.strip, message), name="wayword-place")
+            self._deciding.start(self._spared(self._placing.note(job.strip, message)), name="wayword-place")
         self._inbox.remember(job.key, message)
         self._outbox.put(message, deadline=job.deadline)
         self._events.write(
@@ -267,12 +277,11 @@ class PhoneDaemon:
         provisional = types_pb2.Reading()
         provisional.CopyFrom(message)
         provisional.state = types_pb2.READING_STATE_PROVISIONAL
-        request = request_for(reading, place_cell=None if self._placing is None else self._placing.shown_cell)
-        source = reading.meaning.source or ""
+        request = request_for(reading, place_cell=None if self._placing is None else self._placing.cell_beside(reading))
         signals = to_signals(
             reading,
             request_bytes=request.ByteSize(),
-            direction_refused=self._refiner is not None and self._refiner.refuses(source, reading.target),
+            direction_refused=self._refiner is not None and self._refiner.refuses(reading),
             estimate=estimate,
             privacy=self._privacy,
         )

@@ -126,6 +126,7 @@ class ExperimentsClient:
         use: told what is in force, at the start and whenever it changes.
         named: whether the cloud knows this phone by a token or certificate: then it is told no other name.
         backoff: pauses after failures.
+        allowed: whether the wearer lets anything go to the cloud now; runs in a thread.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class ExperimentsClient:
         use: Callable[[Assigned], Awaitable[None]],
         named: bool,
         backoff: Backoff,
+        allowed: Callable[[], bool] = lambda: True,
     ) -> None:
         self._database = database
         self._channel = channel
@@ -148,6 +150,7 @@ class ExperimentsClient:
         self._use = use
         self._named = named
         self._backoff = backoff
+        self._allowed = allowed
         self._current = NOTHING
 
     @property
@@ -182,6 +185,8 @@ class ExperimentsClient:
         if network.metered or network.kind not in {NetworkKind.WIFI, NetworkKind.CELLULAR}:
             return LEAST_REFRESH_S
         try:
+            if not await asyncio.to_thread(self._allowed):
+                return LEAST_REFRESH_S
             device = "" if self._named else await asyncio.to_thread(self._device)
             await self._channel.connect(self._clock.monotonic() + CALL_S, method=ASSIGN)
             request = experiments_pb2.AssignRequest(device=device)

@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from phone import experiments as experiments_module
 from phone import telemetry as telemetry_module
@@ -19,16 +21,20 @@ from phone.cloud_channel import CloudChannel
 from phone.daemon import PhoneDaemon
 from phone.database import Database
 from phone.experiments import Assigned, ExperimentsClient, forget
+from phone.ledger import Consent
 from phone.network import NetworkState
 from phone.settings import ExperimentsUse, PhoneSettings, TelemetryUse
 from phone.telemetry import Telemetry
 from phone.telemetry_store import TelemetryStore
 from phone.window import RadioWindow
 from shared.clock import Clock
+from shared.errors import StorageError
 from shared.events import EventLog
 from shared.experiments import arms_line
-from shared.models.packs import PackStore
+from shared.models.packs import PackManifest, PackStore
 from shared.wire.waiting import Backoff
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -50,6 +56,7 @@ class Daemon:
         channel: to the cloud; None for none.
         database: the phone's.
         network, battery, thermal, window: of the phone.
+        consent: the wearer's, under the privacy switch "ask".
     """
 
     daemon: PhoneDaemon
@@ -62,6 +69,11 @@ class Daemon:
     battery: Callable[[], Battery]
     thermal: Callable[[], Thermal]
     window: RadioWindow
+    consent: Consent
+
+    def allows(self, use: CloudUse) -> bool:
+        """Whether the wearer lets anything go to the cloud now. Looks at the disk; raises `StorageError`."""
+        return use is CloudUse.ALLOW or (use is CloudUse.ASK and self.consent.given())
 
 
 async def start_experiments(
@@ -71,13 +83,10 @@ async def start_experiments(
 
     Returns:
         What says which arms are in force.
-
-    Raises:
-        StorageError: what was remembered cannot be forgotten.
     """
     channel = parts.channel
     if settings.experiments is ExperimentsUse.OFF:
-        await asyncio.to_thread(forget, parts.database)
+        await _tried(partial(forget, parts.database), None, events)
     # Under "never" nothing at all goes to the cloud, not even this question.
     if channel is None or settings.experiments is ExperimentsUse.OFF or settings.cloud_use is CloudUse.NEVER:
         return dict
@@ -103,6 +112,7 @@ async def start_experiments(
         use=use,
         named=named,
         backoff=Backoff(random.Random(), first=first, cap=cap),
+        allowed=partial(parts.allows, settings.cloud_use),
     )
     await client.remember()
     _beside(client.run(), stack, name="wayword-experiments", events=events)
@@ -119,14 +129,10 @@ async def start_telemetry(
     events: EventLog,
     stack: AsyncExitStack,
 ) -> Telemetry | None:
-    """Gather and send beside the daemon until the stack ends; None where the wearer did not ask for it.
-
-    Raises:
-        StorageError: what was gathered before cannot be deleted.
-    """
+    """Gather and send beside the daemon until the stack ends; None where the wearer did not ask for it."""
     store = TelemetryStore(parts.database, max_bytes=settings.telemetry_bytes)
     if settings.telemetry is TelemetryUse.OFF:
-        await asyncio.to_thread(store.clear)
+        await _tried(store.clear, None, events)
         return None
 
     def joules(seconds: float) -> float:
@@ -148,12 +154,23 @@ async def start_telemetry(
         window=parts.window,
         joules=joules,
         backoff=Backoff(random.Random(), first=first, cap=cap),
+        allowed=partial(parts.allows, settings.cloud_use),
     )
-    manifests = await asyncio.to_thread(packs.installed)
+    manifests: list[PackManifest] = await _tried(packs.installed, [], events)
     telemetry.start([(manifest.name, manifest.version) for manifest in manifests])
     stack.push_async_callback(telemetry.close)
     _beside(telemetry.run(), stack, name="wayword-telemetry", events=events)
     return telemetry
+
+
+async def _tried(work: Callable[[], T], otherwise: T, events: EventLog) -> T:
+    """What `work` returns, in a thread; `otherwise` where the disk refuses: the daemon starts all the same, and its
+    next start tries again."""
+    try:
+        return await asyncio.to_thread(work)
+    except StorageError as error:
+        events.write("storage_failed", error=type(error).__name__, reason=str(error))
+        return otherwise
 
 
 def _beside(work: Coroutine[None, None, None], stack: AsyncExitStack, *, name: str, events: EventLog) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from phone.database import Database, Row, Value
@@ -19,7 +19,7 @@ from shared.places.memory import day_of
 from shared.places.reading import KnownSign, PlaceEngine, PlaceReading
 
 MAX_TRUST: Final = 0.95
-"""The phone's own reading is believed no more than this: it may have been wrong, and the sign may have changed."""
+"""What is remembered is believed no more than this: it may have been wrong, and the sign may have changed."""
 MAX_WAITING: Final = 1_000
 """Readings that wait to be shared; further ones are remembered and not shared."""
 _PRUNE_EVERY: Final = 100
@@ -83,7 +83,7 @@ class PhonePlaces:
     Args:
         database: the phone's.
         clock: tells the day.
-        max_signs: signs kept, its own and the cloud's together; the least recently seen go first.
+        max_signs: signs kept, its own and the cloud's together; the cloud's go first, then the least recently seen.
         keep_days: how long a sign is remembered that is not seen again.
     """
 
@@ -170,7 +170,7 @@ class PhonePlaces:
         Args:
             cells: that were asked for; signs of others are left out.
             target: language asked for; likewise.
-            signs: sound ones.
+            signs: sound ones; none is believed more than the phone's own reading.
 
         Raises:
             StorageError: the database cannot be written.
@@ -183,7 +183,7 @@ class PhonePlaces:
             statements.append(("DELETE FROM places WHERE cell = ? AND target = ? AND shared = 1", (number, target)))
             statements.append(("INSERT OR REPLACE INTO place_lookups VALUES (?, ?, ?)", (number, target, today)))
         statements += [
-            _insert(sign, shared=True, day=today, waiting=0)
+            _insert(replace(sign, trust=min(sign.trust, MAX_TRUST)), shared=True, day=today, waiting=0)
             for sign in signs
             if sign.reading.cell in asked and sign.reading.target == target
         ]
@@ -307,7 +307,9 @@ class PhonePlaces:
         if self._stored % _PRUNE_EVERY == 1:  # at the first as well: a daemon may never come to the next
             self.expire_now()
             self._database.change(
-                "DELETE FROM places WHERE id IN (SELECT id FROM places ORDER BY day DESC, id DESC LIMIT -1 OFFSET ?)",
+                # Whatever the cloud tells, and however much, it does not push out what the phone read itself.
+                "DELETE FROM places WHERE id IN"
+                " (SELECT id FROM places ORDER BY shared, day DESC, id DESC LIMIT -1 OFFSET ?)",
                 (self._max_signs,),
             )
 

@@ -32,7 +32,8 @@ def add_places_parser(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "delete-all",
         help="forget every place, and have the cloud withdraw what this phone shared",
         description="Forget every place on this phone, and have the cloud withdraw all that this phone shared. Where "
-        "the cloud cannot be asked now, the daemon asks it later.",
+        "the cloud cannot be asked now, the daemon asks it later; where it can, the daemon asks once more, for what was"
+        " on its way.",
     )
     everything.add_argument("--here-only", action="store_true", help="leave what was shared with the cloud")
     everything.add_argument("--cloud", metavar="HOST:PORT", help="the cloud (default: the setting cloud)")
@@ -111,7 +112,7 @@ def _delete_all(memory: PhonePlaces, settings: PhoneSettings, *, here_only: bool
         # Its own kind of failure, with what happens next.
         error.hint = error.hint or "the daemon will ask the cloud to forget as soon as it can"
         raise
-    memory.cloud_forgot_now()
+    # The wish stays: the daemon asks once more, for what was on its way to the cloud in this moment.
     _say(f"{withdrawn} readings withdrawn from the cloud")
     return 0
 

@@ -15,8 +15,9 @@ from phone.places_sync import CloudCalls, PlacesSync
 from phone.placing import Placing
 from phone.settings import PhoneSettings, PlacesUse
 from shared.clock import Clock
-from shared.errors import reason_of
+from shared.errors import StorageError, reason_of
 from shared.events import EventLog
+from shared.places.memory import DAY_S
 
 
 def phone_places(settings: PhoneSettings, database: Database, clock: Clock) -> PhonePlaces:
@@ -53,9 +54,8 @@ def start_places(
         UsageError: the setting `position` names no source.
     """
     source = position_source(settings.position, clock=clock, events=events)
-    if settings.places is PlacesUse.OFF:
-        return None
     memory = phone_places(settings, database, clock)
+    remembers = settings.places is not PlacesUse.OFF
     shares = settings.places is PlacesUse.SHARED and channel is not None
     sync: PlacesSync | None = None
     placing = Placing(
@@ -67,9 +67,11 @@ def start_places(
         events=events,
         on_waiting=lambda: None if sync is None else sync.ring(),
     )
-    work: list[Coroutine[None, None, None]] = [source.run()]
+    work: list[Coroutine[None, None, None]] = [_expire_daily(memory, clock, events)]
+    if remembers:
+        work.append(source.run())
     if channel is not None:
-        # Also where nothing is shared any more: what was shared once may still have to be withdrawn.
+        # Also where nothing is shared or remembered any more: what was shared once may still have to be withdrawn.
         sync = PlacesSync(
             memory,
             channel,
@@ -101,4 +103,14 @@ def start_places(
         await asyncio.gather(*tasks, return_exceptions=True)
 
     stack.push_async_callback(end)
-    return placing
+    return placing if remembers else None
+
+
+async def _expire_daily(memory: PhonePlaces, clock: Clock, events: EventLog) -> None:
+    """Forget what is too old, also where nothing new is remembered that would have it looked at."""
+    while True:
+        try:
+            await memory.expire()
+        except StorageError as error:
+            events.write("storage_failed", reason=str(error))
+        await clock.sleep(DAY_S)

@@ -116,6 +116,7 @@ class PlacesSync:
         self._backoff = Backoff(rng or random.Random(), first=FIRST_PAUSE_S, cap=LONGEST_PAUSE_S)
         self._alarm = Alarm(clock)
         self._not_before = 0.0
+        self._contribute_after = 0.0
 
     def ring(self) -> None:
         """Something waits."""
@@ -172,6 +173,8 @@ class PlacesSync:
         return True
 
     async def _contribute(self) -> bool:
+        if self._clock.monotonic() < self._contribute_after:
+            return False
         waiting = await asyncio.to_thread(self._memory.waiting_now, BATCH)
         if not waiting:
             return False
@@ -184,6 +187,12 @@ class PlacesSync:
                 return False
             accepted = reply.accepted
         except CallRefused as error:
+            if error.refusal is Refusal.OVERLOADED:
+                # Perhaps this phone has had its share of the day. It may ask about places all the same; where the
+                # cloud has too much to do, that call says so.
+                self._contribute_after = self._clock.monotonic() + LONGEST_PAUSE_S
+                self._events.write("places_postponed", readings=len(waiting), retry_s=LONGEST_PAUSE_S)
+                return False
             if error.refusal is not Refusal.MALFORMED:
                 raise
             # It would be refused for ever, and everything behind it would wait for ever.

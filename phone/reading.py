@@ -38,6 +38,7 @@ from shared.models.packs import PackStore
 from shared.models.phrasebook import Phrasebook
 from shared.models.recognition import TextRecogniser
 from shared.models.risk import RiskCertificate
+from shared.models.script import Script
 from shared.models.script_picture import ScriptClassifier
 from shared.models.seen_lines import Look, SeenLine
 from shared.models.sign_reader import LOW_POWER, NORMAL, SignReader
@@ -328,15 +329,18 @@ class LocalReader:
             else LineSignals.of(look.recognition, height_px=height_px, agreement=agreement)
         )
         if look is None or signals is None:
-            trouble = Trouble.TOO_SMALL if look is None else Trouble.NO_TEXT
+            trouble, foreign = (Trouble.TOO_SMALL if look is None else Trouble.NO_TEXT), None
+            if look is not None and crop is not None and (foreign := self._foreign(look, reader, crop)) is not None:
+                trouble = Trouble.SCRIPT
             seen = line_evidence(
                 None, None, height_px=height_px, detection=detection, right=0.0, crop=crop, withheld=True
             )
-            return LocalLine("", quad, 0.0, 1.0, detection, trouble, evidence=seen)
+            return LocalLine("", quad, 0.0, 1.0, detection, trouble, foreign_script=foreign, evidence=seen)
         right = self._calibration.line(reader.recogniser.pack.name, signals)
         reason = None
+        foreign = None
         if not look.script.readable:
-            reason = Trouble.SCRIPT
+            reason, foreign = Trouble.SCRIPT, look.foreign_script(reader.recogniser.alphabet)
         elif look.recognition.confidence < FLOOR_MEAN:
             reason = Trouble.LOW_CONFIDENCE
         seen = line_evidence(
@@ -349,7 +353,16 @@ class LocalReader:
             withheld=reason is not None,
         )
         text = look.recognition.text.strip()
-        return LocalLine(text, quad, right, look.script.probability, detection, reason, evidence=seen)
+        return LocalLine(
+            text, quad, right, look.script.probability, detection, reason, foreign_script=foreign, evidence=seen
+        )
+
+    def _foreign(self, look: Look, reader: SignReader, crop: ImageBgr) -> Script | None:
+        """The script of a line in which nothing was read, where the recogniser cannot write it: it may read nothing."""
+        if look.picture is None:
+            (picture,) = self._scripts.classify([crop])
+            look = replace(look, picture=picture)
+        return look.foreign_script(reader.recogniser.alphabet)
 
     def _translate(self, lines: Sequence[LocalLine], *, whole_frame: bool) -> tuple[Meaning, str | None]:
         """The meaning of the lines shown, from memory where it is known, and the key it is remembered under."""

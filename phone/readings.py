@@ -14,6 +14,7 @@ from phone.ledger_rows import Sign
 from shared.geometry import Quad
 from shared.messages.wayword.v1 import types_pb2
 from shared.models.estimate import Estimate
+from shared.models.script import Script
 from shared.models.sign_evidence import LineEvidence, SignEvidence
 from shared.models.sign_translation import NoTranslation, TranslationEngine
 
@@ -54,6 +55,7 @@ class LocalLine:
         detection: the detector's confidence, 0..1.
         trouble: why the line is withheld from the wearer; None when it is shown.
         sign: lines with the same number belong together.
+        foreign_script: script that the picture shows and the recogniser cannot write; None where that is not known.
         evidence: what the reading was seen to be like; None where nobody took it down.
     """
 
@@ -64,6 +66,7 @@ class LocalLine:
     detection: float
     trouble: Trouble | None
     sign: int = 0
+    foreign_script: Script | None = None
     evidence: LineEvidence | None = None
 
 
@@ -151,6 +154,11 @@ class LocalReading:
     def script(self) -> float:
         """P(the recogniser knows the script): of the least sure line."""
         return min((line.script for line in self.lines if line.text), default=1.0)
+
+    @property
+    def foreign_script(self) -> Script | None:
+        """What the first line is written in of those that the recogniser cannot write; None where nobody can tell."""
+        return next((line.foreign_script for line in self.lines if line.foreign_script is not None), None)
 
     @property
     def detection(self) -> float:
@@ -243,6 +251,7 @@ def to_signals(
         private=find_private(reading.private_text, privacy),
         request_bytes=request_bytes,
         whole_frame=reading.outgoing.is_frame,
+        foreign_script=reading.foreign_script,
         direction_refused=direction_refused,
         estimate=estimate,
         sign_key=sign_key(reading.captured_us, reading.frame_id, reading.region_id),

@@ -26,11 +26,17 @@ from shared.messages.wayword.v1 import cloud_pb2, types_pb2
 from shared.wire.waiting import Alarm
 
 DIRECTION_MEMORY_S: Final = 600.0
-"""How long the cloud's "I do not serve this direction" is believed."""
+"""How long the cloud's "I do not serve this direction", or "I do not read this script", is believed."""
 MAX_DIRECTIONS: Final = 64
-"""Refused directions remembered."""
+"""Refused directions remembered, and scripts."""
 SEND_TIME_S: Final = 0.3
 """Kept of a strip's life for bringing the cloud's answer to the glasses."""
+
+_NOT_ITS_SCRIPT: Final = frozenset(
+    {types_pb2.UNREADABLE_SCRIPT, types_pb2.UNREADABLE_NO_TEXT, types_pb2.UNREADABLE_DIRECTION}
+)
+"""What a cloud says that cannot read a script, or has no pack for what is written in it: of a script that a
+recogniser does not know it may read garbage, or nothing."""
 
 
 class Remembers(Protocol):
@@ -124,10 +130,11 @@ class Refiner:
             return CloudState.DOWN
         return CloudState.BUSY if self._calls >= self._max_calls else CloudState.READY
 
-    def refuses(self, source: str, target: str) -> bool:
-        """Whether the cloud refused this direction, or everything into this target, a while ago."""
+    def refuses(self, reading: LocalReading) -> bool:
+        """Whether the cloud refused a while ago: this direction, everything into this target, or this script."""
         now = self._clock.monotonic()
-        return any(self._refused_directions.get((code, target), now) > now for code in {source, ""})
+        sources = {reading.meaning.source or "", "", *_script_source(reading)}
+        return any(self._refused_directions.get((source, reading.target), now) > now for source in sources)
 
     def ask(self, escalation: Escalation) -> None:
         """Ask now."""
@@ -171,9 +178,7 @@ class Refiner:
 
     def _signals_now(self, escalation: Escalation) -> Signals:
         """The cloud may have refused the direction while the call waited."""
-        reading = escalation.reading
-        refused = self.refuses(reading.meaning.source or "", reading.target)
-        return replace(escalation.signals, direction_refused=refused)
+        return replace(escalation.signals, direction_refused=self.refuses(escalation.reading))
 
     def _give_up(self, escalation: Escalation, reason: str) -> None:
         """The phone's reading is final; the ledger is told in the background."""
@@ -232,6 +237,10 @@ class Refiner:
                 await asyncio.to_thread(self._reader.remember, reading, answer)
             if answer.unreadable == types_pb2.UNREADABLE_DIRECTION:
                 self._refuse_direction(answer.direction.source, reading.target)
+            if answer.unreadable in _NOT_ITS_SCRIPT:
+                # Its language the phone cannot tell the next time either: all it has to go by is the script.
+                for script in _script_source(reading):
+                    self._refuse_direction(script, reading.target)
         self._events.write(
             "cloud_call",
             frame_id=reading.frame_id,
@@ -267,6 +276,11 @@ class Refiner:
         self._refused_directions[source, target] = self._clock.monotonic() + DIRECTION_MEMORY_S
         while len(self._refused_directions) > MAX_DIRECTIONS:
             del self._refused_directions[next(iter(self._refused_directions))]
+
+
+def _script_source(reading: LocalReading) -> tuple[str, ...]:
+    """A script that the phone cannot read, in the place of a language; none is spelled like a language's code."""
+    return () if reading.foreign_script is None else (f"script {reading.foreign_script.value}",)
 
 
 def _compare(cloud: types_pb2.Reading, kept: types_pb2.Reading) -> Outcome:

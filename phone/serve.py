@@ -146,7 +146,7 @@ async def serve(settings: PhoneSettings, *, clock: Clock, say: Say, link: Link |
             window=window,
             placing=placing,
         )
-        parts = Daemon(daemon, live, policy, cloud, channel, database, network, battery, thermal, window)
+        parts = Daemon(daemon, live, policy, cloud, channel, database, network, battery, thermal, window, consent)
         arms = await start_experiments(settings, parts, clock=clock, events=events, stack=stack)
         telemetry = await start_telemetry(settings, parts, store, arms=arms, clock=clock, events=events, stack=stack)
         events.write(

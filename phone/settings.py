@@ -123,7 +123,7 @@ class PhoneSettings(TierSettings):
             with the cloud as well, which is told the place cell of what it is asked (docs/places.md): your consent.
         position: where the phone is: "LATITUDE,LONGITUDE", "gpsd", "gpsd://HOST:PORT"; None for nobody knows, and then
             no place is remembered.
-        remembered_places: signs of places remembered; the least recently seen go first.
+        remembered_places: signs of places remembered; those the cloud told go first, then the least recently seen.
         places_days: days after which a sign that is not seen again is forgotten.
         events: event log, one JSON object a line; None for none.
         events_content: whether the event log holds what the signs say.

@@ -92,6 +92,7 @@ class Telemetry:
         window: told when bytes pass.
         joules: predicted energy of the calls of the last so many seconds; runs in a thread.
         backoff: pauses after failures.
+        allowed: whether the wearer lets anything go to the cloud now; runs in a thread.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Telemetry:
         window: RadioWindow,
         joules: Callable[[float], float],
         backoff: Backoff,
+        allowed: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
         self._channel = channel
@@ -122,6 +124,7 @@ class Telemetry:
         self._window = window
         self._joules = joules
         self._backoff = backoff
+        self._allowed = allowed
         self._lock = threading.Lock()
         self._pending: deque[telemetry_pb2.TelemetryRecord] = deque()
         self._lost = 0
@@ -261,6 +264,8 @@ class Telemetry:
         if self._channel is None or not is_cheap(self._network(), self._battery(), self._window):
             return SEND_EVERY_S
         try:
+            if not await asyncio.to_thread(self._allowed):
+                return SEND_EVERY_S
             for _ in range(MAX_BATCHES):
                 if not await self._send_batch(self._channel):
                     break

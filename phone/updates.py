@@ -18,9 +18,10 @@ from typing import Any, Final
 from phone import network as networks
 from phone.battery import Battery
 from phone.cascade.inputs import NetworkKind
+from phone.cascade.privacy import CloudUse
 from phone.network import NetworkState
 from phone.settings import PhoneSettings
-from phone.updates_source import is_folder
+from phone.updates_source import FROM_CLOUD, is_folder
 from shared.clock import Clock
 from shared.errors import StorageError, reason_of
 from shared.events import EventLog
@@ -127,7 +128,8 @@ class UpdateWatch:
                 )
             elif name in ("pack_failed", "updates_failed"):
                 self._say(f"warning: no update of {fields.get('pack', 'the packs')}: {fields.get('reason')}")
-            done = done or name == "updates_checked"
+            # A link that broke is worth another try before the day is over; a pack that is of no use is not.
+            done = done or (name == "updates_checked" and not fields.get("again"))
         if done:
             with contextlib.suppress(OSError):  # then the next start looks again: nothing is lost
                 self._checked.parent.mkdir(parents=True, exist_ok=True)
@@ -148,6 +150,9 @@ async def start_updates(
     """Sweep what a killed update has left behind, and begin to watch for updates where the settings say from where."""
     await asyncio.to_thread(sweep, store, clock, events)
     if settings.updates is None:
+        return
+    if settings.updates == FROM_CLOUD and settings.cloud_use is CloudUse.NEVER:
+        events.write("updates_put_off", reason="cloud_use is never")
         return
 
     async def network() -> NetworkState:
@@ -176,13 +181,12 @@ async def start_updates(
 
 def sweep(store: PackStore, clock: Clock, events: EventLog) -> None:
     """Remove what an install that was killed has left in the store."""
-    if not store.root.is_dir():
-        return
     try:
-        with store.exclusive(clock=clock, timeout=0.0):
-            pass  # taking the store is what sweeps it
-    except StorageError as error:  # somebody is installing, or the store is not ours to write
-        events.write("store_not_swept", reason=error.message)
+        if store.root.is_dir():
+            with store.exclusive(clock=clock, timeout=0.0):
+                pass  # taking the store is what sweeps it
+    except (OSError, StorageError) as error:  # somebody is installing, or the store is not ours to write
+        events.write("store_not_swept", reason=reason_of(error) if isinstance(error, OSError) else error.message)
 
 
 async def run_child(settings: PhoneSettings, *, clock: Clock) -> Events:
@@ -197,7 +201,8 @@ async def run_child(settings: PhoneSettings, *, clock: Clock) -> Events:
         )
     except OSError as error:  # no memory, or too many processes: another day
         return [{"event": "updates_failed", "error": "StorageError", "reason": reason_of(error)}]
-    given = settings.model_dump_json(exclude_none=True).encode()
+    # With what is None: else the environment would name a cloud that the command line has switched off.
+    given = settings.model_dump_json().encode()
     talking = asyncio.create_task(child.communicate(given))
     alarm = asyncio.create_task(clock.sleep(LONGEST_S))
     try:

@@ -54,7 +54,8 @@ def update(settings: PhoneSettings, *, clock: Clock) -> list[dict[str, object]]:
         elif outcome.state is UpdateState.UPDATED:
             events.append({"event": "pack_updated", **fields, "bytes": outcome.fetched, "delta": outcome.by_delta})
     current = sum(outcome.state is UpdateState.CURRENT for outcome in outcomes)
-    return [*events, {"event": "updates_checked", "packs": len(outcomes), "current": current}]
+    again = any(outcome.problem is not None and outcome.problem.retryable for outcome in outcomes)
+    return [*events, {"event": "updates_checked", "packs": len(outcomes), "current": current, "again": again}]
 
 
 if __name__ == "__main__":

@@ -93,8 +93,10 @@ class _CloudFetch:
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._channel.close(), self._loop).result()
-        self._end()
+        try:
+            asyncio.run_coroutine_threadsafe(self._channel.close(), self._loop).result(_LEEWAY_S)
+        finally:
+            self._end()
 
     def __call__(self, path: str, offset: int, length: int, seconds: float) -> tuple[bytes, int]:
         seconds = min(seconds, _CALL_S)

@@ -8,6 +8,7 @@ again by the next run, and stops nothing.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -76,7 +77,8 @@ class Progress:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Every picture below a folder, in order of their names; hidden files and folders are left out.
+    """Every picture below a folder, in order of their names; hidden files and folders are left out, and so are links to
+    folders and links that lead out of the folder: it may be a stranger's.
 
     Raises:
         InputError: it is no folder.
@@ -84,10 +86,13 @@ def pictures_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder")
     found = []
-    # Not followed: a link back up would never end.
+    root = folder.resolve()
+    # Links to folders are not followed: one back up would never end.
     for path in folder.rglob("*"):
         inside = path.relative_to(folder)
-        if path.suffix.lower() in PICTURES and path.is_file() and not any(p.startswith(".") for p in inside.parts):
+        if path.suffix.lower() not in PICTURES or any(part.startswith(".") for part in inside.parts):
+            continue
+        if path.is_file() and (not path.is_symlink() or path.resolve().is_relative_to(root)):
             found.append(path)
     return sorted(found)
 
@@ -239,12 +244,16 @@ def _content(path: Path) -> bytes:
         InputError: it cannot be read, or is too large.
     """
     try:
-        size = path.stat().st_size
-        if size > MAX_PICTURE_FILE_BYTES:
-            raise InputError(f"the file has {size} bytes, more than {MAX_PICTURE_FILE_BYTES}")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_PICTURE_FILE_BYTES:
+                raise InputError(f"the file has {size} bytes, more than {MAX_PICTURE_FILE_BYTES}")
+            data = file.read(size + 1)
     except OSError as error:
         raise InputError(f"the file cannot be read: {error.strerror}") from error
+    if len(data) > size:
+        raise InputError("the file is being written")
+    return data
 
 
 def _bounded(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Final, Self
 
 from shared.errors import StorageError, UsageError
+
+_BEGINNING: Final = b'{"file": '
+"""Of every line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,9 @@ class ResultFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._own is not None:
-            self._own.close()
+            # A disk that was full when a line was written is full for its rest, too: that was told.
+            with contextlib.suppress(*([] if error is None else [OSError])):
+                self._own.close()
 
     def add(self, record: dict[str, Any]) -> None:
         """Write one outcome; it is in the hands of the system when this returns.
@@ -77,12 +83,13 @@ class ResultFile:
             StorageError: it cannot be written.
         """
         try:
-            line = json.dumps(record, ensure_ascii=False) + "\n"
+            # A name that is no UTF-8 has lone surrogates, which stand as JSON's own escapes then.
+            line = (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
             if self._own is not None:
-                self._own.write(line.encode())
+                self._own.write(line)
                 self._own.flush()
             else:
-                self._output.write(line)
+                self._output.write(line.decode())
                 self._output.flush()
         except BrokenPipeError:
             raise  # whoever read our output went away: the command ends quietly
@@ -98,6 +105,8 @@ def _finished(file: IO[bytes], path: Path) -> set[Done]:
     try:
         for line in file:
             if not line.endswith(b"\n"):
+                if not line.startswith(_BEGINNING[: len(line)]):
+                    raise ValueError("not half a line of ours")
                 break
             record = json.loads(line)
             if "error" not in record:

@@ -77,6 +77,8 @@ class Breaker:
         Args:
             hopeless: the next one would fail as well, as with a wrong key.
         """
+        if self._resting_until is not None and not self._trying and not hopeless:
+            return  # it was begun before the rest, which is long enough for one failure
         self._failures += 1
         if hopeless:
             self._rest_s = LONGEST_REST_S

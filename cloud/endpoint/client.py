@@ -28,6 +28,7 @@ LEAST_SECONDS: Final = 0.25
 """With less time left nothing is begun, retries included."""
 RETRY_PAUSE_S: Final = 0.2
 """Before the one retry, where the endpoint asks for no longer pause."""
+_HOPELESS: Final = frozenset({401, 403, 404, 405})
 
 
 class Failure(StrEnum):
@@ -38,7 +39,9 @@ class Failure(StrEnum):
     BUSY = "busy"
     """Status 429, after the retry."""
     REFUSED = "refused"
-    """The key, the model or the address is wrong (status 4xx, or a redirect)."""
+    """The key, the model or the address is wrong (status 401, 403, 404 or 405, or a redirect)."""
+    UNFIT = "unfit"
+    """This question is not taken (another status 4xx): it may be the sign's fault, as with a filter of content."""
     BROKEN = "broken"
     """Status 5xx, after the retry."""
     NONSENSE = "nonsense"
@@ -134,7 +137,7 @@ class EndpointClient:
         self._http = httpx.AsyncClient(
             headers=headers,
             # Plain http has nothing to verify, and loading the authorities takes longer than a local answer.
-            verify=self._address.startswith("https:"),
+            verify=httpx.URL(self._address).scheme != "http",
             trust_env=False,
             follow_redirects=False,
             limits=httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=60.0),
@@ -207,7 +210,8 @@ def _of_status(response: httpx.Response) -> Exception:
         return _Again(Failure.BUSY, _pause(response))
     if response.status_code >= 500:
         return _Again(Failure.BROKEN, _pause(response))
-    return EndpointFailed(Failure.REFUSED, billed=False)
+    hopeless = response.status_code < 400 or response.status_code in _HOPELESS
+    return EndpointFailed(Failure.REFUSED if hopeless else Failure.UNFIT, billed=False)
 
 
 def _pause(response: httpx.Response) -> float:

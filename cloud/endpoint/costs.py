@@ -188,7 +188,7 @@ def _read(path: Path) -> tuple[str, float, int, int, int]:
 def _damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise StorageError(
             f"{path} is damaged, so nobody knows what the endpoint cost today",
             hint="remove the file to count from zero",

@@ -128,7 +128,12 @@ def _is_here(host: str) -> bool:
 
 def _key(settings: CloudSettings) -> str:
     if settings.endpoint_key_file is None:
-        return "" if settings.endpoint_key is None else settings.endpoint_key.get_secret_value()
+        if settings.endpoint_key is None:
+            return ""
+        key = settings.endpoint_key.get_secret_value().strip()
+        if not _is_key(key):
+            raise UsageError("endpoint_key is no key", hint="a key has printable ASCII characters and no spaces")
+        return key
     if settings.endpoint_key is not None:
         raise UsageError("endpoint_key and endpoint_key_file are both set", hint="set one of them")
     path = settings.endpoint_key_file
@@ -138,9 +143,14 @@ def _key(settings: CloudSettings) -> str:
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
     key = content.decode("ascii", "replace").strip()
-    if not key or len(content) > MAX_KEY_BYTES or not key.isascii() or not key.isprintable() or " " in key:
+    if len(content) > MAX_KEY_BYTES or not _is_key(key):
         raise StorageError(f"{path} does not hold a key in its one line")
     return key
+
+
+def _is_key(key: str) -> bool:
+    """Whether it can stand in a header as it is."""
+    return bool(key) and len(key) <= MAX_KEY_BYTES and key.isascii() and key.isprintable() and " " not in key
 
 
 def _default_costs() -> Path:

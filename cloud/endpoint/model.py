@@ -11,7 +11,7 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeGuard, TypeVar
@@ -87,6 +87,7 @@ class Ending(StrEnum):
     FAILED = "failed"
     NO_TIME = "no_time"
     NO_MONEY = "no_money"
+    """It might exceed the day's cap, or what it may cost cannot be written down."""
     BUSY = "busy"
     """As many questions as allowed are open."""
     RESTING = "resting"
@@ -146,7 +147,7 @@ class Endpoint:
     async def close(self) -> None:
         """Close its connections, and write down what is not yet written."""
         await self._client.close()
-        await asyncio.gather(*self._saving)
+        await asyncio.gather(*self._saving, return_exceptions=True)
         await self._save()
 
     async def translate(
@@ -255,7 +256,12 @@ class Endpoint:
         settled = False
         try:
             # Before, so that a crash in the middle does not forget the money.
-            await self._save()
+            if not await self._set_down(ends):
+                bill.cancel()
+                settled = True
+                self._breaker.left()
+                ending = Ending.NO_MONEY
+                return None
             reply = await self._client.ask(question, deadline=ends)
             bill.settle(reply.usage)
             settled = True
@@ -286,10 +292,7 @@ class Endpoint:
                 bill.settle(None)
                 self._breaker.left()
             self._on_end(ending)
-            # Not awaited: a slow disk must not make an answer late.
-            saving = asyncio.create_task(self._save(), name="costs of the endpoint")
-            self._saving.add(saving)
-            saving.add_done_callback(self._saving.discard)
+            self._begin_saving()
 
     def _hindrance(self, seconds: float) -> Ending | None:
         """Why a question cannot be begun with so much time left."""
@@ -301,6 +304,36 @@ class Endpoint:
         if self._clock.monotonic() - self._last_call >= PROBE_S:
             needed = min(needed, FIRST_ESTIMATE_S)
         return Ending.NO_TIME if seconds < needed else None
+
+    async def _set_down(self, ends: float) -> bool:
+        """Whether the money that is set aside was written down in time."""
+        if len(self._saving) > 2 * self._max_open:
+            return False  # the disk hangs, and what hangs with it must not grow
+        saving = self._in_background(self._ledger.save())
+        try:
+            async with asyncio.timeout(max(ends - self._clock.monotonic(), 0.0)):
+                # Shielded, so that nothing else is written before a slow write ends: the last one must be the newest.
+                await asyncio.shield(saving)
+        except (StorageError, TimeoutError) as error:
+            logger.warning("the endpoint is not asked, as its costs cannot be written down: %s", type(error).__name__)
+            return False
+        return True
+
+    def _begin_saving(self) -> None:
+        """Write the costs down; not awaited, for a slow disk must not make an answer late."""
+        if len(self._saving) < 2:  # else one waits already, and writes what is true when its turn comes
+            self._in_background(self._save())
+
+    def _in_background(self, save: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        saving = asyncio.create_task(save, name="costs of the endpoint")
+        self._saving.add(saving)
+        saving.add_done_callback(self._ended)
+        return saving
+
+    def _ended(self, saving: asyncio.Task[None]) -> None:
+        self._saving.discard(saving)
+        if not saving.cancelled():
+            saving.exception()  # told by whoever waited for it
 
     async def _save(self) -> None:
         try:

@@ -58,6 +58,7 @@ def experiment_services(
                 clock=clock,
                 events=events,
                 default_deadline_s=deadline_s,
+                is_there=path.exists,
             )
         )
     return services

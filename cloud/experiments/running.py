@@ -16,6 +16,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +81,8 @@ class Experiments:
         self._tripped: dict[str, Off] = {}
         """Decided, and not yet in the state file."""
         self._said = ""
+        self._unshown = False
+        """Whether the counts could not be written the last time; told once."""
         self._metrics: dict[ArmKey, ArmMetrics] = {}
         self._watches: dict[ArmKey, CanaryWatch] = {}
         self._turns: dict[ArmKey, int] = {}
@@ -188,18 +191,27 @@ class Experiments:
         Returns:
             Whether they are sound.
         """
+        return self._adopt(self._read())
+
+    def _read(self) -> tuple[Configuration, State] | None:
+        """What stands in the files; None, reported, where one is broken. Runs in a thread."""
         self._seen = self._stamps()
         try:
             configuration = Configuration() if self._path is None else Configuration.load(self._path)
-            state = self._ramped(configuration, self._kept())
+            return configuration, self._ramped(configuration, self._kept())
         except WaywordError as error:
             if self._said != error.message:
                 self._said = error.message
                 self._events.write("experiments_refused", reason=error.message)
                 self._warn(f"{error.message}; the experiments go on as they were")
+            return None
+
+    def _adopt(self, read: tuple[Configuration, State] | None) -> bool:
+        if read is None:
             return False
         self._said = ""
         before = self._board
+        configuration, state = read[0], self._with_tripped(read[1])
         self._board = self._made(configuration, state)
         if before.configuration.version != configuration.version:
             self._events.write("experiments_loaded", version=configuration.version)
@@ -228,12 +240,13 @@ class Experiments:
         """One round of `run`."""
         if self._tripped:
             await asyncio.to_thread(self._keep_tripped)
-        if self._stamps() != self._seen:
-            self.reload()
+        # All of the disk in threads: another process may hold the state for a while, and calls go on meanwhile.
+        if await asyncio.to_thread(self._stamps) != self._seen:
+            self._adopt(await asyncio.to_thread(self._read))
         board = self._board
-        state = self._ramped(board.configuration, board.state)
-        if state is not board.state:
-            self._board = self._made(board.configuration, state)
+        if self._stepped(board.configuration, board.state) is not board.state:
+            state = await asyncio.to_thread(self._ramped, board.configuration, board.state)
+            self._board = self._made(board.configuration, self._with_tripped(state))
         if self._clock.monotonic() >= self._snapshot_at:
             self._snapshot_at = self._clock.monotonic() + SNAPSHOT_S
             await asyncio.to_thread(self._snapshot, self._counted())
@@ -244,7 +257,8 @@ class Experiments:
             await asyncio.to_thread(self._keep_tripped)
         snapshot = self._snapshot_path()
         if snapshot is not None:
-            snapshot.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # `_sweep` of another service takes it away
+                snapshot.unlink()
 
     # Inside -------------------------------------------------------------------------------------------
 
@@ -259,8 +273,11 @@ class Experiments:
         return {name: experiments[name].arms[arm] for name, arm in arms.items()}
 
     def _kept(self) -> State:
-        state = State() if self._state_file is None else self._state_file.read()
-        for key, off in self._tripped.items():
+        return self._with_tripped(State() if self._state_file is None else self._state_file.read())
+
+    def _with_tripped(self, state: State) -> State:
+        """With what was decided, perhaps a moment ago, and is not in the file yet."""
+        for key, off in dict(self._tripped).items():
             state = switched_off(state, key, off)
         return state
 
@@ -339,25 +356,25 @@ class Experiments:
         return True
 
     def _ramped(self, configuration: Configuration, state: State) -> State:
-        """The state with those ramps begun, or taken a step further, whose time has come."""
-        now = self._clock.wall()
-
-        def change(known: State) -> State:
-            for name, experiment in configuration.experiments.items():
-                share = next_share(experiment, name, known, now)
-                if share is not None:
-                    known = with_share(known, name, share)
-            return known
-
-        ramped = change(state)
-        if ramped.shares == state.shares:
+        """The state with those ramps begun, or taken a step further, whose time has come; written down."""
+        ramped = self._stepped(configuration, state)
+        if ramped is state:
             return state
         # In memory even where it cannot be kept: a ramp begun anew after a restart errs to the careful side.
-        self._change(change)
+        self._change(partial(self._stepped, configuration))
         for name, share in ramped.shares.items():
             if share != state.shares.get(name):
                 self._events.write("experiment_ramped", experiment=name, arm=share.arm, share=share.share)
         return ramped
+
+    def _stepped(self, configuration: Configuration, state: State) -> State:
+        """As `_ramped`, in memory; the very same state where no time has come."""
+        now = self._clock.wall()
+        for name, experiment in configuration.experiments.items():
+            share = next_share(experiment, name, state, now)
+            if share is not None:
+                state = with_share(state, name, share)
+        return state
 
     def _stamps(self) -> tuple[tuple[int, int, int] | None, ...]:
         paths = [self._path, None if self._state_file is None else self._state_file.path]
@@ -391,7 +408,11 @@ class Experiments:
         try:
             replace_file(path, json.dumps(document).encode())
         except OSError as error:
-            self._events.write("experiments_unkept", reason=error.strerror or "")
+            if not self._unshown:
+                self._events.write("experiments_unkept", reason=error.strerror or "")
+            self._unshown = True
+        else:
+            self._unshown = False
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
@@ -20,6 +21,9 @@ from shared.errors import StorageError
 from shared.files import replace_file
 
 MAX_STATE_BYTES: Final = 256 * 1024
+LOCK_S: Final = 2.0
+"""How long a change waits for another process's, which takes milliseconds unless that process was stopped in it."""
+_LOOK_S: Final = 0.01
 _MAX_ENTRIES: Final = 1024
 
 
@@ -101,7 +105,7 @@ class StateFile:
         """Change what stands there, whoever else does meanwhile.
 
         Raises:
-            StorageError: it cannot be read or written; it is as it was.
+            StorageError: it cannot be read or written, or another process holds it; it is as it was.
         """
         try:
             with _locked(self.path.with_name(self.path.name + ".lock")):
@@ -134,7 +138,21 @@ def with_share(state: State, experiment: str, share: Share) -> State:
 def _locked(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for the time of one small write
+        _lock(descriptor, path)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    end = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as error:
+            if time.monotonic() >= end:
+                raise StorageError(
+                    f"another process holds {path}", hint="end a wayword-cloud experiments that hangs"
+                ) from error
+        time.sleep(_LOOK_S)

@@ -36,6 +36,7 @@ class DeniedDevices:
         self._stamp = self._look()
         self._names = self._load()
         self._looked_at = clock.monotonic()
+        self._told = ""
 
     def __contains__(self, device: object) -> bool:
         now = self._clock.monotonic()
@@ -48,11 +49,16 @@ class DeniedDevices:
         stamp = self._look()
         if stamp == self._stamp:
             return
-        self._stamp = stamp
         try:
             self._names = self._load()
         except StorageError as error:
-            logger.warning("locked-out devices stay as they were: %s", error.message)
+            # Tried again at every look, though the file stays the same: perhaps this process had too many files open.
+            if error.message != self._told:
+                logger.warning("locked-out devices stay as they were: %s", error.message)
+            self._told = error.message
+        else:
+            self._stamp = stamp
+            self._told = ""
 
     def _look(self) -> tuple[int, int, int] | None:
         try:

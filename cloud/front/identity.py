@@ -18,9 +18,8 @@ from shared.clock import Clock
 REQUEST_ID_KEY: Final = "x-request-id"
 """Metadata that names a call, there and back."""
 CHECKS: Final = QuotaRules(calls_per_s=200.0, burst_calls=1000.0, bytes_per_s=0.0, open_calls=0)
-"""How many tokens that were not seen before are checked for one address. A judgement: a check takes some 0.1 ms, so
-that one address can take 2 % of a core with forged ones, and ten thousand phones behind one gateway are let in within a
-minute."""
+"""How many tokens that were not seen before are checked for one address. A judgement: a small share of a core for one
+address with forged ones, and yet ten thousand phones behind one gateway are let in within a minute."""
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ANYBODY: Final = frozenset[Scope]()
 

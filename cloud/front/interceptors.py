@@ -203,7 +203,7 @@ class FrontInterceptor(grpc.aio.ServerInterceptor):
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a call is served in a task")
-        # What asyncio.timeout does, for a third of its time; every call comes through here.
+        # What asyncio.timeout does, with less around it: every call comes through here.
         timer = asyncio.get_running_loop().call_later(self._message_timeout_s, task.cancel, _LATE)
         try:
             encoded: Any = await context.read()

@@ -97,12 +97,13 @@ class FileKeys:
         stamps = self._look()
         if stamps == self._stamps:
             return
-        self._stamps = stamps
         try:
             self._keys = self._load()
         except StorageError as error:
+            # Tried again, though the file stays the same: perhaps this process had too many files open.
             logger.warning("token keys stay as they were: %s", error.message)
         else:
+            self._stamps = stamps
             self._generation += 1
 
     def _look(self) -> list[tuple[int, int, int] | None]:
@@ -212,7 +213,7 @@ class FetchedKeys:
             # The client's own limit is per read; this one is for the whole.
             async with asyncio.timeout(2 * FETCH_TIMEOUT_S), self._client() as client:
                 content = await _bounded(client, self._address)
-        except (httpx.HTTPError, TimeoutError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError) as error:
             raise StorageError(f"cannot fetch the token keys from {self._address}: {reason_of(error)}") from error
         return jwks_keys(content, source=self._address)
 

@@ -142,5 +142,10 @@ def write_new(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         raise StorageError(f"{path} is there already") from None
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        # Half a key in the way would have to be found and deleted by hand.
+        path.unlink(missing_ok=True)
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error

@@ -12,7 +12,7 @@ from cloud.refusals import Reason, Refusal
 from shared.clock import Clock
 
 MAX_ACCOUNTS: Final = 20_000
-"""Callers remembered; about 6 MB. The one unseen for longest is forgotten first, when its bucket is full again anyway
+"""Callers remembered. The one unseen for longest is forgotten first, when its bucket is full again anyway
 unless more callers than this come within seconds."""
 NETWORK_BITS_V6: Final = 64
 """Addresses of IPv6 are counted by network: a subscriber has at least 2^64 of them (RFC 6177)."""

@@ -139,7 +139,7 @@ def algorithm_of(key: object) -> Algorithm | None:
 
 def _jwk(entry: Mapping[str, Any]) -> TokenKey | None:
     # A shared secret has no business in a document that others can read.
-    if entry.get("kty") not in {"OKP", "EC", "RSA"} or entry.get("use", "sig") != "sig":
+    if entry.get("kty") not in ("OKP", "EC", "RSA") or entry.get("use", "sig") != "sig":
         return None
     name = entry.get("kid", "")
     if not isinstance(name, str) or len(name) > MAX_KEY_NAME:

@@ -1,4 +1,4 @@
-"""Tokens: a caller's name and rights, signed by whoever issued them (RFC 7519, RFC 8725, RFC 9068)."""
+"""Tokens: a caller's name and rights, signed by whoever issued them (RFC 7519, RFC 8725)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shared.clock import Clock
 MAX_TOKEN_CHARACTERS: Final = 4096
 """Longest token; one of `wayword-cloud token` has about 400 characters."""
 MAX_REMEMBERED_TOKENS: Final = 8192
-"""Accepted tokens whose check is not repeated; about 4 MB."""
+"""Accepted tokens whose check is not repeated."""
 REMEMBERED_S: Final = 300.0
 """Longest time a check holds, so that a key taken away counts soon. A judgement."""
 MAX_TRIED_KEYS: Final = 4

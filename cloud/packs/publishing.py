@@ -270,8 +270,8 @@ class Publisher:
                 if root is not old:
                     return waiting  # a new root without targets it can vouch for would leave readers with nothing
                 targets = None
-        if root is old and targets is None and not renew:
-            return waiting
+        if root is old and targets is None and not renew and self._vouched_by(root.signed):
+            return waiting  # else a publication was killed between its root and what the new keys sign
         if root is not old and targets is None and not renew and self._vouched_by(root.signed):
             write_public(self.files.metadata / f"{root.signed.version}.root.json", root.to_bytes())
             self.files.drop_draft(Root)

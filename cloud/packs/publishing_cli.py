@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 _MEGABYTE: Final = 1e6
 _ROLES: Final = ("root", "targets", "snapshot", "timestamp")
-_MAX_PASSPHRASE_BYTES: Final = 4096
+_MAX_PASSPHRASE_BYTES: Final = 1023
+"""OpenSSL encrypts no key with a longer one."""
 _EXPIRES_HELP: Final = "days for which signatures vouch, such as root=365,targets=365,snapshot=30,timestamp=7"
 
 # The commands import what they need: `serve` signs nothing.
@@ -142,11 +144,10 @@ def _new_keys(folder: Path, role: str, count: int, passphrase: bytes | None) -> 
     # Whatever signs by itself every few days cannot be asked for a passphrase.
     online = role in ("snapshot", "timestamp")
     place = folder / ("online" if online else role)
-    taken = len(list(place.glob(f"{role}-*{SUFFIX}"))) if place.is_dir() else 0
-    return [
-        make_key(place, f"{role}-{taken + index + 1}", passphrase=None if online else passphrase)
-        for index in range(count)
-    ]
+    taken = {path.name.removesuffix(SUFFIX) for path in place.glob(f"{role}-*{SUFFIX}")}
+    # Some may have been taken offline, so their number says nothing about their names.
+    free = (name for number in itertools.count(1) if (name := f"{role}-{number}") not in taken)
+    return [make_key(place, next(free), passphrase=None if online else passphrase) for _ in range(count)]
 
 
 def _key_folders(folders: Sequence[Path]) -> list[Path]:
@@ -169,11 +170,13 @@ def _passphrase(path: Path | None) -> bytes | None:
         return None
     try:
         with path.open("rb") as file:
-            line = file.readline(_MAX_PASSPHRASE_BYTES).strip()
+            line = file.readline(_MAX_PASSPHRASE_BYTES + 2).strip()
     except OSError as error:
         raise StorageError(f"cannot read {path}: {error.strerror}") from error
     if not line:
         raise UsageError(f"{path} holds no passphrase")
+    if len(line) > _MAX_PASSPHRASE_BYTES:
+        raise UsageError(f"the passphrase in {path} is longer than {_MAX_PASSPHRASE_BYTES} bytes")
     return line
 
 

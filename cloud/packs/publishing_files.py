@@ -118,12 +118,15 @@ class RepositoryFiles:
 
         Raises:
             UsageError: the file is damaged.
+            StorageError: it cannot be read.
         """
         path = self.folder / ".publishing.json"
         try:
             return PublishingOptions.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return PublishingOptions()
+        except OSError as error:
+            raise StorageError(f"cannot read {path}: {error.strerror}") from error
         except ValidationError as error:
             raise UsageError(f"{path} is damaged: {error.errors()[0]['msg']}") from error
 

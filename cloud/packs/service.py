@@ -202,7 +202,10 @@ def _open_below(folder: Path, parts: Sequence[str]) -> int:
     Raises:
         Refusal: there is no such file.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise Refusal(Reason.NOT_FOUND, "nothing is published here") from error
     try:
         for index, part in enumerate(parts):
             kind = 0 if index == len(parts) - 1 else os.O_DIRECTORY

@@ -89,20 +89,30 @@ class ContributorKeys:
         begins = today - today % self._rotation_days
         if begins not in await self._ring.load():
             await self._ring.add(begins, secrets.token_bytes(KEY_BYTES))
+        await self._drop_old(today)
         keys = dict(await self._ring.load())  # another replica's, where it was first
         if begins not in keys:
             raise StorageError("a new key of the places' contributors was not kept")
-        alive = []
-        for start in sorted(keys, reverse=True):
-            if start > begins:
-                continue  # of a clock that was ahead
-            # Older than the newest by a whole rotation for certain; the setting may have been longer before.
-            ended = min((other for other in keys if other > start), default=start + self._rotation_days)
-            if ended + self._retention_days < today:
+        # One that begins later is another setting's, or of a clock that was ahead: votes may have been made under it.
+        return [keys.pop(begins), *(keys[start] for start in sorted(keys, reverse=True))]
+
+    async def expire(self, *, today: int) -> None:
+        """Delete keys under which no vote is alive any more.
+
+        Raises:
+            StorageError: the keys cannot be read or kept.
+        """
+        async with self._one_at_a_time:
+            await self._drop_old(today)
+
+    async def _drop_old(self, today: int) -> None:
+        begun = await self._ring.load()
+        for start in begun:
+            following = min((other for other in begun if other > start), default=start)
+            # A rotation more: after a change of the setting a key goes on until the day of the change, and the next
+            # one begins, by its number, before that.
+            if following + self._rotation_days + self._retention_days < today:
                 await self._ring.drop(start)
-            else:
-                alive.append(keys[start])
-        return alive
 
 
 class FileKeys:

@@ -7,9 +7,9 @@ Keys, below a prefix:
 * ``device:DEVICE``, a set of ``CELL TARGET DIGEST``: what to take back when the device forgets.
 * ``budget:DEVICE:DAY``, a count.
 
-Each change is one script, so that replicas never see half of one. Every key is given a time to live and is gone by
-itself when nothing is added for the time of retention; younger cells lose their old votes in `expire`. The keys of one
-script lie in different slots: a Redis Cluster is not supported, replication and Sentinel are.
+A vote is added, with what it replaces, or taken back in one script, so that replicas never see half of that. Every one
+of these keys is given a time to live and is gone by itself when nothing is added for the time of retention; younger
+cells lose their old votes in `expire`. The keys of one script lie in different slots: a Redis Cluster is not supported.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _SCANNED: Final = 500
 
 _REMOVE: Final = """
 local function remove(cell, device, digest, name, member)
-  if redis.call('HDEL', cell, 'v:' .. digest .. ':' .. name) == 0 then return 0 end
   redis.call('SREM', device, member)
+  if redis.call('HDEL', cell, 'v:' .. digest .. ':' .. name) == 0 then return 0 end
   if redis.call('HINCRBY', cell, 'n:' .. digest, -1) <= 0 then
     redis.call('HDEL', cell, 'n:' .. digest, 's:' .. digest)
   end
@@ -147,9 +147,10 @@ class RedisPlaces:
         async with failing():
             for device in devices:
                 name = f"{self._prefix}device:{device.hex()}"
+                # The set goes with its last member, and not sooner: a vote that comes meanwhile must stay in it, or the
+                # device could never take it back.
                 for member in await self._client.smembers(name):
                     removed += await self._remove(member.decode(), device.hex())
-                await self._client.delete(name)
         return removed
 
     async def expire(self, before: int) -> int:

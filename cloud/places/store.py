@@ -1,4 +1,4 @@
-"""Where the votes on signs are kept: one small interface, behind it SQLite (`places_sqlite`) or Redis (`places_redis`).
+"""Where the votes on signs are kept: one small interface, behind it SQLite (`cloud.places.sqlite`) or Redis.
 
 A store keeps votes and knows nothing of trust, matching or keys: `cloud.places.sharing` does. It holds no device's
 name, only what `cloud.places.keys` makes of it, no time finer than a day, and no picture.

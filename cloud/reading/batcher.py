@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from cloud.reading.claims import Claim, current_claim, expired
@@ -160,7 +161,8 @@ class Batcher(Generic[ItemT, ResultT]):
                 entry = _Entry(item, index, self._number, group, claim)
                 self._buckets.setdefault(bucket, []).append(entry)
             self._waiting += len(items)
-            self._changed.notify(len(items))
+            # All: one that only waits for company would swallow the call that another should take.
+            self._changed.notify_all()
         while not group.done.wait(WAKE_S):
             # What of it still waits is dropped by the next thread that comes for a batch.
             claim.check(self._clock.monotonic())
@@ -184,18 +186,28 @@ class Batcher(Generic[ItemT, ResultT]):
     def _run(self, computer: Callable[[Sequence[ItemT]], Sequence[ResultT]]) -> None:
         stand_back()
         while (batch := self._take()) is not None:
-            try:
-                results = computer([entry.item for entry in batch])
-                if len(results) != len(batch):
-                    raise TypeError("a batch was answered with another number of results")
-            except Exception as error:  # noqa: BLE001  # handed to the callers, each of which raises it
-                with self._changed:
-                    for entry in batch:
-                        entry.group.fail(error)
-                continue
+            self._answer(computer, batch)
+
+    def _answer(
+        self, computer: Callable[[Sequence[ItemT]], Sequence[ResultT]], batch: Sequence[_Entry[ItemT, ResultT]]
+    ) -> None:
+        """Compute a batch and hand out its results, or its error."""
+        try:
+            results = computer([entry.item for entry in batch])
+            if len(results) != len(batch):
+                raise TypeError("a batch was answered with another number of results")
+        except Exception as error:  # noqa: BLE001  # handed to the caller, who raises it
+            if len(batch) > 1:
+                # One line's fault, or too little memory for so many, is not the fault of the others.
+                for entry in batch:
+                    self._answer(computer, [entry])
+                return
             with self._changed:
-                for entry, result in zip(batch, results, strict=True):
-                    entry.group.settle(entry.index, result)
+                batch[0].group.fail(error)
+            return
+        with self._changed:
+            for entry, result in zip(batch, results, strict=True):
+                entry.group.settle(entry.index, result)
 
     def _take(self) -> list[_Entry[ItemT, ResultT]] | None:
         """The next batch; None when closed."""
@@ -216,8 +228,12 @@ class Batcher(Generic[ItemT, ResultT]):
                 linger = 0.0 if lingered or len(entries) >= self._plan.max_batch else self._linger(entries)
                 if linger <= 0.0:
                     return self._taken(bucket)
-                self._changed.wait(linger)
+                self._changed.wait_for(partial(self._need_not_linger, bucket), linger)
                 lingered = True
+
+    def _need_not_linger(self, bucket: int) -> bool:
+        """Whether a bucket is full, or another thread took it."""
+        return not 0 < len(self._buckets.get(bucket, ())) < self._plan.max_batch
 
     def _linger(self, entries: Sequence[_Entry[ItemT, ResultT]]) -> float:
         """Seconds worth waiting for company."""

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+
 from shared.clock import Clock
 from shared.errors import RecogniserFailed
 from shared.geometry import ImageBgr
@@ -51,11 +53,13 @@ class UnsureLine:
         crop: one line from left to right, upright as it was read, uint8 of shape (height, width, 3).
         look: what the packs say.
         height_px: of the line in the frame.
+        turned: whether `crop` was turned by half a turn after the packs read it.
     """
 
     crop: ImageBgr
     look: Look
     height_px: float
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,13 @@ class Combined:
         look: text and script check.
         read_by: the recogniser that says so; None for the packs' first one.
         chance: P(right), calibrated for that recogniser; None where the first pack's calibration serves.
+        turned: whether the line is on its head in the crop that the packs read.
     """
 
     look: Look
     read_by: EngineName | None = None
     chance: float | None = None
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,7 @@ class SecondEngine:
             InputError: a crop is not BGR, has no pixel, or is too large.
             PackError: a pack's model failed. A failed Tesseract leaves the packs' readings.
         """
-        lines = [self._with_picture(line) for line in lines]
+        lines = [self._upright(self._with_picture(line)) for line in lines]
         tasks = [self._task(line, source, deadline) for line in lines]
         answers = self._ask_tesseract(lines, tasks, source, deadline)
         return [
@@ -159,6 +165,29 @@ class SecondEngine:
             return line
         (picture,) = self._scripts.classify([line.crop])
         return replace(line, look=replace(line.look, picture=picture))
+
+    def _upright(self, line: UnsureLine) -> UnsureLine:
+        """The line the other way up, where only so it shows a script that the packs lack.
+
+        The packs turn a line by what they make of it, which is chance in a script that they do not have.
+        """
+        look = line.look
+        if self._tesseract is None or look.script.readable or look.picture is None:
+            return line
+        likeliest = max(*look.picture.probabilities.values(), look.picture.no_text)
+        if look.picture.script in self._lacking and likeliest >= LEAST_PICTURE:
+            return line
+        crop = np.ascontiguousarray(line.crop[::-1, ::-1])
+        (picture,) = self._scripts.classify([crop])
+        shown = picture.script
+        if shown not in self._lacking or picture.probabilities[shown] < max(likeliest, LEAST_PICTURE):
+            return line
+        return replace(line, crop=crop, look=replace(look, picture=picture), turned=True)
+
+    @property
+    def _lacking(self) -> frozenset[Script]:
+        """Scripts with a name that the first pack cannot write."""
+        return frozenset(Script) - self._writable - {Script.COMMON, Script.OTHER}
 
     def _task(self, line: UnsureLine, source: str | None, deadline: float) -> Task | None:
         """What Tesseract is asked; None where the packs' reading stands."""
@@ -256,7 +285,7 @@ class SecondEngine:
         choice = self._ensemble.choose(readings, self._how, self._calibration)
         if choice.recogniser == TESSERACT and self._tesseract is not None and task is not None:
             named = EngineName(self._tesseract.name(task.languages), self._tesseract.version)
-            return Combined(choice.look, named, choice.chance)
+            return Combined(choice.look, named, choice.chance, line.turned)
         if small is not None and choice.recogniser == small.name:
             return Combined(choice.look, EngineName(small.name, small.version), choice.chance)
         return Combined(choice.look)

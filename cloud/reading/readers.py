@@ -277,6 +277,7 @@ class LargeReader:
         for index, one in zip(unsure, combined, strict=True):
             again[index] = replace(
                 lines[index],
+                quad=np.roll(lines[index].quad, 2, axis=0) if one.turned else lines[index].quad,
                 recognition=one.look.recognition,
                 script=one.look.script,
                 read_by=one.read_by,

@@ -8,6 +8,7 @@ collector, which looks at every object there is, loaded phrasebooks among them, 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -32,8 +33,10 @@ def leave_what_is_loaded() -> None:
 
 
 def stand_back() -> None:
-    """Lower the priority of the calling thread, where the system has priorities of threads."""
+    """Lower the priority of the calling thread, where the system has priorities of threads and allows it."""
     if sys.platform == "linux":
         # On Linux a thread's own id may stand for a process's: POSIX would have it otherwise, see setpriority(2).
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
+        # A sandbox may forbid it; a thread that died of that would leave its callers waiting.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)

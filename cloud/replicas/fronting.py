@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cloud.callers import Caller, Scope
+from cloud.calls import PUSHBACK_KEY
 from cloud.refusals import Reason, Refusal
 
 KEY: Final = "wayword-front-key"
@@ -37,7 +38,7 @@ def passed_on(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[tuple[str, s
         (name, value)
         for name, value in metadata
         if isinstance(value, str)
-        and not name.startswith(("grpc-", ":"))
+        and (name == PUSHBACK_KEY or not name.startswith(("grpc-", ":")))
         and name not in _OF_THE_HOP
         and name not in OWN
     )

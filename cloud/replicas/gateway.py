@@ -62,6 +62,12 @@ _TO_REPLICAS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # A replica that is gone without a word would hold its calls until their deadlines, one after the other. TCP tells
+    # of a machine that is gone (gRPC makes the keepalive timeout TCP_USER_TIMEOUT), the pings that gRPC sends with data
+    # of a process that hangs. Keepalive's own are no more frequent than replicas allow (`connections.CLIENT_PING_S`).
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
 )
 
 logger = logging.getLogger("wayword.cloud")
@@ -179,12 +185,13 @@ class ForwardedService:
         tried: list[Replica] = []
         while True:
             replica = self._backends.choose(tried)
-            if replica in tried:
-                await self._clock.sleep(BACKOFF_S * 2 ** (len(tried) - 1))
-            left = deadline - self._clock.monotonic()
-            proof = () if self._front_key is None else self._front_key.metadata(caller, left)
+            # Before any wait: a replica that leaves meanwhile is closed only when it has no calls.
             replica.open_calls += 1
             try:
+                if replica in tried:
+                    await self._clock.sleep(BACKOFF_S * 2 ** (len(tried) - 1))
+                left = deadline - self._clock.monotonic()
+                proof = () if self._front_key is None else self._front_key.metadata(caller, left)
                 reply = await replica.channel.call(method, request, timeout=max(left, 0.0), metadata=(*own, *proof))
             except grpc.aio.AioRpcError as error:
                 if not self._to_repeat(error):
@@ -219,7 +226,7 @@ class ForwardedService:
                     self.check(method, request)
                 return await self.forward(method, request, deadline=deadline, metadata=metadata)
             except grpc.aio.AioRpcError as error:
-                answer = error.code(), error.details() or "", passed_on(error.trailing_metadata() or ())
+                answer = error.code(), _details(error), passed_on(error.trailing_metadata() or ())
             except Refusal as refusal:
                 outcome = outcome_of(refusal, method=method)
                 answer = outcome.status, outcome.message, outcome.metadata
@@ -344,6 +351,14 @@ async def serve_gateway(
         if settings.port_file is not None:
             settings.port_file.unlink(missing_ok=True)
         return code
+
+
+def _details(error: grpc.aio.AioRpcError) -> str:
+    """What the caller is told. What gRPC says of a connection that failed names addresses behind the gateway."""
+    if error.code().name not in RETRYABLE and error.code() not in _OF_A_PROXY:
+        return error.details() or ""
+    answered = any(name in {REQUEST_ID_KEY, ANSWERED} for name, _ in error.trailing_metadata() or ())
+    return (error.details() or "") if answered else "no replica has answered the call"
 
 
 def _as_it_is(data: bytes) -> bytes:

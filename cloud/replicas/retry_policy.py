@@ -14,9 +14,12 @@ RETRYABLE: Final = ("UNAVAILABLE", "CANCELLED")
 """Status codes of a call that no replica has answered: the connection broke, or the replica drains; CANCELLED, where
 the client itself did not cancel, is how a replica ends calls that outlast its grace.
 
-Not RESOURCE_EXHAUSTED: that is the answer of an overloaded service, and repeating it at once keeps it overloaded; its
-``retry-after-ms`` says when to come back. Not INTERNAL or DEADLINE_EXCEEDED: another replica has the same models and
-no more time.
+Not INTERNAL or DEADLINE_EXCEEDED: another replica has the same models and no more time.
+"""
+FULL: Final = "RESOURCE_EXHAUSTED"
+"""The answer of an overloaded service. A client repeats it, and not at once, which would keep the service overloaded:
+the service itself says in ``grpc-retry-pushback-ms`` (gRFC A6) after how long, or that it is pointless. The gateway
+does not: it passes the answer on.
 """
 SERVICE_CONFIG: Final[dict[str, Any]] = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -28,7 +31,7 @@ SERVICE_CONFIG: Final[dict[str, Any]] = {
                 "initialBackoff": "0.1s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": list(RETRYABLE),
+                "retryableStatusCodes": [*RETRYABLE, FULL],
             },
         }
     ],

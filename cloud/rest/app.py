@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Protocol
 import grpc
 from fastapi import FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -113,7 +114,9 @@ class RestTwin:
 
         async def sending(message: Any) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message).setdefault("X-Content-Type-Options", "nosniff")
             await send(message)
 
         longest = MAX_TIMEOUT_MS / 1e3 + SEND_SECONDS
@@ -123,7 +126,7 @@ class RestTwin:
         except Exception as error:  # noqa: BLE001  # the boundary: the server would log the exception's own text
             outcome = outcome_of(error, method="REST")
             if not started:
-                await problem(outcome)(scope, body, send)
+                await problem(outcome)(scope, body, sending)
 
     # Routes -------------------------------------------------------------------------------------
 
@@ -324,4 +327,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
         raise error
     status = HTTPStatus(error.status_code)
     name = Reason.NOT_FOUND if status is HTTPStatus.NOT_FOUND else Reason.MALFORMED
-    return problem(Outcome(name, grpc.StatusCode.NOT_FOUND, status.phrase), status=status)
+    answer = problem(Outcome(name, grpc.StatusCode.NOT_FOUND, status.phrase), status=status)
+    answer.headers.update(error.headers or {})  # a 405 must say what is allowed (RFC 9110, section 15.5.6)
+    return answer

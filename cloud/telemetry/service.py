@@ -17,7 +17,7 @@ from cloud.experiments.running import Experiments
 from cloud.refusals import Reason, Refusal
 from cloud.telemetry.store import Taken, TelemetryStore
 from shared.clock import Clock
-from shared.errors import InputError, StorageError
+from shared.errors import InputError, StorageError, reason_of
 from shared.events import EventLog
 from shared.messages.wayword.v1 import telemetry_pb2
 from shared.telemetry import MAX_RECORDS, check
@@ -40,6 +40,7 @@ class TelemetryService:
         clock: wall time of retention.
         events: one "telemetry" event per report, with counts only.
         default_deadline_s: deadline of a call that states none.
+        is_there: whether an earlier run has left a store; runs in a thread.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class TelemetryService:
         clock: Clock,
         events: EventLog,
         default_deadline_s: float,
+        is_there: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._is_there = is_there
         self._open_store = open_store
         self._store: TelemetryStore | None = None
         self._experiments = experiments
@@ -129,16 +132,21 @@ class TelemetryService:
         return self._store.take(records, now_ms=int(self._clock.wall() * 1000), known_arms=self._experiments.existing)
 
     async def upkeep(self) -> None:
-        """Delete what is too old or too much, for ever."""
+        """Delete what is too old or too much, now and then, until cancelled."""
         while True:
-            await self._clock.sleep(PRUNE_S)
             async with self._one_at_a_time:
-                if self._store is None:
-                    continue
                 try:
-                    await asyncio.to_thread(self._store.prune, now_ms=int(self._clock.wall() * 1000))
-                except StorageError as error:
-                    self._events.write("telemetry_failed", reason=error.message)
+                    await asyncio.to_thread(self._prune)
+                except (StorageError, OSError) as error:
+                    self._events.write("telemetry_failed", reason=reason_of(error))
+            await self._clock.sleep(PRUNE_S)
+
+    def _prune(self) -> None:
+        # Also where nobody reports any more: what is there has its time all the same.
+        if self._store is None and self._is_there():
+            self._store = self._open_store()
+        if self._store is not None:
+            self._store.prune(now_ms=int(self._clock.wall() * 1000))
 
     async def close(self) -> None:
         """See `HostedService`."""

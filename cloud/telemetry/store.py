@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,13 +119,8 @@ class TelemetryStore:
         with self._lock:
             try:
                 self._make_room()
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
+                with self._transaction():
                     taken = self._take(records, now_ms, known_arms)
-                except BaseException:
-                    self._connection.execute("ROLLBACK")
-                    raise
-                self._connection.execute("COMMIT")
             except sqlite3.Error as error:
                 raise self._cannot("write", error) from error
             return taken
@@ -231,11 +227,21 @@ class TelemetryStore:
         hour = execute("SELECT MIN(hour) FROM ids").fetchone()[0]
         if hour is None:
             return bool(execute("DELETE FROM daily WHERE day = (SELECT MIN(day) FROM daily)").rowcount)
-        execute("BEGIN IMMEDIATE")
-        execute("UPDATE horizon SET hour = MAX(hour, ?)", (hour,))
-        execute("DELETE FROM ids WHERE hour <= ?", (hour,))
-        execute("COMMIT")
+        with self._transaction():
+            execute("UPDATE horizon SET hour = MAX(hour, ?)", (hour,))
+            execute("DELETE FROM ids WHERE hour <= ?", (hour,))
         return True
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # Also where the disk refused the commit: left open, it would keep every later one from beginning.
+            self._connection.rollback()
+            raise
 
     def _rows(self, statement: str) -> list[Any]:
         with self._lock:

@@ -78,7 +78,9 @@ class Signals:
         private: what private thing the text looks like.
         request_bytes: size of the call that would go out.
         whole_frame: whether the call would carry a frame rather than cut strips.
-        direction_refused: whether the cloud said a while ago that it cannot serve the direction.
+        foreign_script: script that the picture shows and the phone's recogniser cannot write, as a string; None where
+            there is none, or nobody can tell which.
+        direction_refused: whether the cloud said a while ago that it cannot serve the direction, or read that script.
         estimate: the metamodel's; None where there is none, and the chances of the policy stand in for it.
         value: what a right answer is worth, 1 for an ordinary sign.
         sign_key: tells this sign from others, for policies that draw lots; 0 when not known.
@@ -93,6 +95,7 @@ class Signals:
     private: PrivateKind | None
     request_bytes: int
     whole_frame: bool = False
+    foreign_script: str | None = None
     direction_refused: bool = False
     estimate: Estimate | None = None
     value: float = 1.0

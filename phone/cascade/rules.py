@@ -56,7 +56,7 @@ def _cloud_cannot(signals: Signals, conditions: Conditions) -> Forbidden | None:
     if conditions.cloud is CloudState.BUSY:
         return Rule.CLOUD_BUSY, "enough calls to the cloud are under way"
     if signals.direction_refused:
-        return Rule.DIRECTION, "the cloud does not serve this direction either"
+        return Rule.DIRECTION, "the cloud does not serve this direction or read this script either"
     return None
 
 

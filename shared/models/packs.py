@@ -11,11 +11,14 @@ its own under ``.packs/`` and points at it with a link named after the pack::
     <root>/.lock                held by the process that installs or removes
 
 Replacing a link is one atomic rename, so a reader sees the whole old pack or the whole new one, whenever the
-installing process dies. Reading needs no lock and no write permission.
+installing process dies. Reading waits for no lock and needs no write permission. A pack that a process has got keeps
+its folder, also when it is replaced, until nobody holds it any more and somebody installs again: models load their
+files when they are first needed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -23,9 +26,10 @@ import re
 import secrets
 import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -63,12 +67,31 @@ LOCK_TIMEOUT: Final = 600.0
 _LOCK_POLL: Final = 0.2  # seconds between two looks at a lock that another process holds
 
 
+class _Lease:
+    """Keeps a pack's folder from being swept for as long as this object lives: a shared lock on the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        with contextlib.suppress(OSError):  # it is gone, or its disk has no locks: there it is as if nobody held it
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            weakref.finalize(self, os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        return type(None), ()  # another process holds nothing
+
+
 @dataclass(frozen=True)
 class InstalledPack:
-    """A verified pack on disk. `root` stays valid until the pack is replaced or removed."""
+    """A verified pack on disk.
+
+    Attributes:
+        manifest: its manifest.
+        root: its folder; of a pack that `PackStore.get` gave it stays as long as the pack is held.
+    """
 
     manifest: PackManifest
     root: Path
+    lease: _Lease | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -187,23 +210,32 @@ class PackStore:
             PackUnsupported: this runtime does not know its encoding version.
             StorageError: the store cannot be read.
         """
-        manifest, folder = self._read(name)
-        known = self._verified.get(name)
-        if known is not None and known.root == folder:
-            return known
-        return self._verify(name, manifest, folder)
+        while True:
+            manifest, folder = self._read(name)
+            known = self._verified.get(name)
+            if known is not None and known.root != folder:
+                known = None
+            if known is not None and known.lease is not None:
+                return known
+            lease = _Lease(folder)
+            if self._read(name)[1] == folder:
+                break  # else it was replaced before the lease was there
+        if known is None:
+            self._check(name, manifest, folder)
+        pack = self._verified[name] = InstalledPack(manifest, folder, lease)
+        return pack
 
     def verify(self, name: str) -> InstalledPack:
-        """As `get`, but every file is hashed again, whether or not it was before."""
-        return self._verify(name, *self._read(name))
+        """As `get`, but every file is hashed again, whether or not it was before, and its folder is not held: hold
+        `exclusive` around what follows."""
+        manifest, folder = self._read(name)
+        self._check(name, manifest, folder)
+        return InstalledPack(manifest, folder)
 
-    def _verify(self, name: str, manifest: PackManifest, folder: Path) -> InstalledPack:
+    def _check(self, name: str, manifest: PackManifest, folder: Path) -> None:
         check_supported(manifest)
         for file in manifest.files:
             check_file(folder / file.name, file, owner=f"pack {name}", hint=_install_hint(name, "reinstall"))
-        pack = InstalledPack(manifest=manifest, root=folder)
-        self._verified[name] = pack
-        return pack
 
     def install(self, name: str, build: Callable[[Path], PackManifest]) -> InstalledPack:
         """Build a pack in a staging folder, verify it, and put it in place of the old one in one step.
@@ -230,9 +262,10 @@ class PackStore:
                 self._swap_in(name, manifest, staging)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)  # already renamed away when all went well
+            self._verified.pop(name, None)  # with its lease
             self._sweep_packs()
-        pack = InstalledPack(manifest=manifest, root=(self.root / name).resolve())
-        self._verified[name] = pack
+        # Without a lease: who installs does not read.
+        pack = self._verified[name] = InstalledPack(manifest, (self.root / name).resolve())
         return pack
 
     def remove(self, name: str) -> None:
@@ -357,11 +390,11 @@ class PackStore:
         fsync(self.root)
 
     def _sweep_packs(self) -> None:
-        """Remove pack folders no link points at; call with the lock held."""
+        """Remove pack folders that no link points at and nobody holds; call with the lock held."""
         linked = {entry.resolve() for entry in self.root.iterdir() if entry.is_symlink()}
         for folder in self._packs.iterdir():
             if folder.resolve() not in linked:
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove_unheld(folder)
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -370,6 +403,17 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _remove_unheld(folder: Path) -> None:
+    """Remove a folder that nobody has a lease of; what cannot be removed now is tried again by the next sweep."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if _try_lock(descriptor):
+                shutil.rmtree(folder)
+        finally:
+            os.close(descriptor)
 
 
 def _install_hint(name: str, verb: str = "run") -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from shared.geometry import Quad, side_lengths
 from shared.layout import read_blocks
 from shared.models.line_splitting import is_number
 from shared.models.recognition import Recognition
-from shared.models.script import ScriptCheck
+from shared.models.script import Script, ScriptCheck, alphabet_scripts
 from shared.models.script_picture import PictureScript
+
+LIKELY: Final = 0.5
+"""Probability from which a picture is said to show a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,17 @@ class Look:
     def shows_no_text(self) -> bool:
         """Whether the picture is more likely a pictogram or a texture than text."""
         return self.picture is not None and self.picture.script is None
+
+    def foreign_script(self, alphabet: frozenset[str]) -> Script | None:
+        """The script of the picture, where it is likely one that an alphabet cannot write; None where nobody looked.
+
+        Args:
+            alphabet: characters the recogniser can write.
+        """
+        if self.picture is None or (shown := self.picture.script) is None:
+            return None
+        likely = self.picture.probabilities[shown] >= LIKELY
+        return shown if likely and shown is not Script.COMMON and shown not in alphabet_scripts(alphabet) else None
 
     @property
     def score(self) -> float:

@@ -11,6 +11,7 @@ and output of a call are bounded, and so is the number of processes at once.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -45,6 +46,9 @@ FIRST_SECONDS: Final = 0.4
 """What a call counts as before one was measured: two languages take about as much on one core."""
 SMOOTHING: Final = 0.2
 """Weight of the newest call in the running mean of seconds."""
+PROBE_S: Final = 60.0
+"""After so long without a call what was measured counts no more where it is longer than `FIRST_SECONDS`: else one slow
+call, such as the first one from a cold disk, would be the last."""
 _MAX_COLUMNS: Final = 2560
 """Widest page; longer lines are squeezed into it, as they are for the packs."""
 _MIN_COLUMNS: Final = 16
@@ -99,7 +103,8 @@ class Tesseract:
         self._clock = clock
         self._slots = threading.BoundedSemaphore(processes)
         self._lock = threading.Lock()
-        self._seconds: dict[str, float] = {}
+        self._seconds: dict[str, tuple[float, float]] = {}
+        """Mean seconds of a call, and when the last one ended, by its languages."""
 
     @classmethod
     def find(cls, command: str = COMMAND, *, clock: Clock, processes: int = 1) -> Tesseract:
@@ -129,7 +134,8 @@ class Tesseract:
     def typical_seconds(self, languages: Sequence[str]) -> float:
         """How long a call in these languages takes on average."""
         with self._lock:
-            return self._seconds.get("+".join(languages), FIRST_SECONDS)
+            seconds, at = self._seconds.get("+".join(languages), (FIRST_SECONDS, -math.inf))
+        return min(seconds, FIRST_SECONDS) if self._clock.monotonic() - at >= PROBE_S else seconds
 
     def read(
         self,
@@ -167,9 +173,7 @@ class Tesseract:
         pages = [prepared(crop, preparation) for crop in crops]
         named = "+".join(languages)
         with self._turn(seconds) as left:
-            started = self._clock.monotonic()
-            answer = self._run(["--psm", str(preparation.mode), "-l", named], ["tsv"], tiff_of(pages), left)
-            self._measured(named, self._clock.monotonic() - started)
+            answer = self._run(named, ["--psm", str(preparation.mode)], ["tsv"], tiff_of(pages), left)
         return lines_of_tsv(answer, len(pages))
 
     def script(self, crop: ImageBgr, *, seconds: float) -> tuple[Script, tuple[str, ...]] | None:
@@ -184,11 +188,11 @@ class Tesseract:
         require_bgr(crop, what="a line", max_side=MAX_CROP_SIDE)
         if "osd" not in self.languages:
             return None
-        options = ["--psm", "0", "-l", "osd", "-c", f"min_characters_to_try={_LEAST_OSD}"]
+        options = ["--psm", "0", "-c", f"min_characters_to_try={_LEAST_OSD}"]
         started = self._clock.monotonic()
         with self._turn(seconds) as left:
             try:
-                answer = self._run(options, [], tiff_of([prepared(crop, DEFAULT)]), left)
+                answer = self._run("osd", options, [], tiff_of([prepared(crop, DEFAULT)]), left)
             except RecogniserFailed:
                 if self._clock.monotonic() - started >= seconds:
                     raise
@@ -214,20 +218,25 @@ class Tesseract:
         finally:
             self._slots.release()
 
-    def _run(self, options: Sequence[str], outputs: Sequence[str], picture: bytes, seconds: float) -> str:
-        command = [self._command, "stdin", "stdout", *options, *outputs]
+    def _run(self, named: str, options: Sequence[str], outputs: Sequence[str], picture: bytes, seconds: float) -> str:
+        command = [self._command, "stdin", "stdout", *options, "-l", named, *outputs]
+        started = self._clock.monotonic()
         try:
             answer = answer_of(
                 command, picture, seconds=seconds, max_bytes=MAX_ANSWER_BYTES, environment=_environment()
             )
         except ChildFailed as error:
+            self._measured(named, self._clock.monotonic() - started, answered=False)
             raise RecogniserFailed(str(error)) from error
+        self._measured(named, self._clock.monotonic() - started)
         return answer.decode("utf-8", "replace")
 
-    def _measured(self, named: str, seconds: float) -> None:
+    def _measured(self, named: str, seconds: float, *, answered: bool = True) -> None:
+        """One call took so long; one without an answer tells something only if that is more than was thought."""
         with self._lock:
-            before = self._seconds.get(named, seconds)
-            self._seconds[named] = before + SMOOTHING * (seconds - before)
+            before, _ = self._seconds.get(named, (seconds if answered else FIRST_SECONDS, 0.0))
+            if answered or seconds > before:
+                self._seconds[named] = (before + SMOOTHING * (seconds - before), self._clock.monotonic())
 
 
 def prepared(crop: ImageBgr, how: Preparation) -> npt.NDArray[np.uint8]:

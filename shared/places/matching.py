@@ -30,8 +30,8 @@ SUPPORTED: Final = 0.7
 CONTRADICTS: Final = 0.5
 """Two texts less similar say something else: no picture makes them one. A judgement, as above."""
 NEAR: Final = 10
-"""Hashes that differ in at most so many of their 64 bits show the same line. Chosen on rendered signs; the command
-`wayword-cloud bench places` prints what it lets through (docs/places.md)."""
+"""Hashes that differ in at most so many of their 64 bits show the same line. A judgement; `wayword-cloud bench places`
+prints what this and neighbouring limits let through (docs/places.md)."""
 MIN_PICTURE_CHARACTERS: Final = 3
 """Shorter texts in letters are never recognised by a picture alone. A judgement."""
 _DIGITS: Final = re.compile(r"\d+")

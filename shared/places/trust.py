@@ -4,7 +4,7 @@ Readings are grouped into signs by their text alone (`matching.match_text`), the
 sign a device counts once, with its newest reading. Of the pairs (text, translation) the one that most devices gave
 wins, and is shared when
 
-* at least k devices gave exactly this pair, so that nobody's own wording is handed out;
+* at least k devices gave this pair, but for case, accents, spaces and punctuation: nobody's own words are handed out;
 * more devices agree with its translation than give another one;
 * its trust is at least `MIN_TRUST`.
 

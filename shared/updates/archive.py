@@ -145,13 +145,13 @@ def _extract(tar: _Unpacked, folder: Path) -> PackManifest:
     with tarfile.open(fileobj=tar, mode="r|") as archive:
         members = iter(archive)
         head = next(members, None)
-        if head is None or head.name != MANIFEST_NAME or not head.isreg() or head.size > MAX_MANIFEST_BYTES:
+        if head is None or head.name != MANIFEST_NAME or not _is_plain(head) or head.size > MAX_MANIFEST_BYTES:
             raise PackCorrupt(f"an archive of a pack begins with its {MANIFEST_NAME}")
         manifest = parse_manifest(_read(archive, head), origin="an archive")
         # Only names and sizes the manifest lists are written, whatever else the tar says: links, owners, paths.
         for file in manifest.files:
             member = next(members, None)
-            if member is None or member.name != file.name or not member.isreg() or member.size != file.size:
+            if member is None or member.name != file.name or not _is_plain(member) or member.size != file.size:
                 raise PackCorrupt(f"pack {manifest.name} lacks {file.name}")
             source = archive.extractfile(member)
             assert source is not None  # it is a regular file
@@ -161,6 +161,11 @@ def _extract(tar: _Unpacked, folder: Path) -> PackManifest:
         if next(members, None) is not None:
             raise PackCorrupt(f"pack {manifest.name} has files its manifest does not list")
     return manifest
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    """Whether it is a file with all of its bytes in the tar: the holes of a sparse one take no space in it."""
+    return member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
 
 
 def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -7,7 +7,6 @@ come longer than asked for, and none may take longer than its size allows: `GRAC
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,12 +82,14 @@ class FolderRepository:
 
     def download(self, path: str, target: Path, *, size: int, parts: Path, progress: Progress) -> None:
         """See `Repository.download`; a folder is near, so nothing is kept."""
-        origin = self._opened(path)
-        if origin.stat().st_size > size:
-            raise UpdateMismatch(f"{path} has more than the {size} bytes it may have")
-        with origin.open("rb") as stream, target.open("wb") as output:
-            shutil.copyfileobj(stream, output, _COPY_CHUNK)
-        progress(size, size)
+        left = size
+        with self._opened(path).open("rb") as stream, target.open("wb") as output:
+            while chunk := stream.read(min(_COPY_CHUNK, left + 1)):
+                left -= len(chunk)
+                if left < 0:  # whatever size the file system said it has
+                    raise UpdateMismatch(f"{path} has more than the {size} bytes it may have")
+                output.write(chunk)
+                progress(size - left, size)
 
     def _opened(self, path: str) -> Path:
         if not (self.folder / "metadata").is_dir():

@@ -27,6 +27,7 @@ from shared.updates.repositories import NotThere, Progress, Repository
 
 METADATA: Final = "metadata"
 TARGETS: Final = "targets"
+_SEEN: Final = ("timestamp", "snapshot", "targets")
 _TEMPORARY: Final = "tmp"  # how python-tuf's temporary files begin, which a kill leaves behind
 CONFIG: Final = UpdaterConfig(
     max_root_rotations=MAX_ROOT_ROTATIONS,
@@ -84,9 +85,12 @@ class TrustedRepository:
             self._updater.refresh()
             # What `refresh` has just judged and kept.
             targets = Metadata[Targets].from_file(str(self._folder / "targets.json")).signed.targets
-        for name in ("timestamp.json", "snapshot.json", "targets.json"):
-            fsync(self._folder / name)
-        fsync(self._folder)  # or a loss of power would make the device forget what it must not go back behind
+        # Or a loss of power would make the device forget what it must not go back behind.
+        history = self._folder / "root_history"
+        for path in (*history.iterdir(), *(self._folder / f"{name}.json" for name in _SEEN)):
+            fsync(path)
+        fsync(history)
+        fsync(self._folder)
         return dict(targets)
 
     def download(self, target: TargetFile, path: Path, progress: Progress) -> None:

@@ -109,18 +109,21 @@ def pin_root(store: PackStore, root: bytes, *, replace: bool = False) -> None:
     if len(root) > MAX_ROOT_BYTES:
         raise UpdateMismatch(f"a root has at most {MAX_ROOT_BYTES} bytes")
     folder = updates_folder(store)
-    known = pinned_root(store)
-    if known == root:
+    if pinned_root(store) == root:
         return
-    if known is not None and not replace:
-        raise UpdateUntrusted(
-            f"{store.root} trusts another root already", hint="Say --replace-root if that is what you want"
-        )
-    with storage_errors(f"keep the root of trust in {folder}", store.root):
-        folder.mkdir(parents=True, exist_ok=True)
-        # In this order: a new root beside what was seen under the old one would be judged by it.
-        shutil.rmtree(folder / "metadata", ignore_errors=True)
-        replace_file(folder / _ROOT, root)
+    # Alone: an update that is under way writes what it has seen under the old root.
+    with store.exclusive():
+        known = pinned_root(store)
+        if known is not None and known != root and not replace:
+            raise UpdateUntrusted(
+                f"{store.root} trusts another root already", hint="Say --replace-root if that is what you want"
+            )
+        with storage_errors(f"keep the root of trust in {folder}", store.root):
+            folder.mkdir(parents=True, exist_ok=True)
+            # In this order: a new root beside what was seen under the old one would be judged by it.
+            if (folder / "metadata").exists():
+                shutil.rmtree(folder / "metadata")
+            replace_file(folder / _ROOT, root)
 
 
 def pinned_root(store: PackStore) -> bytes | None:

@@ -244,6 +244,13 @@ def other_circumstances(policy: CascadePolicy) -> Table:
         add("unsure", f"it says “{text}”", said(text), usual)
     add("unsure", "a whole frame, no line was cut out", replace(unsure, whole_frame=True), usual)
     add("unsure", "the cloud refused its direction", replace(unsure, direction_refused=True), usual)
+    foreign = replace(
+        unsure, recognition=0.1, script=0.1, translation=0.0, trouble=Trouble.SCRIPT, foreign_script="hangul",
+        estimate=Estimate(right=0.01, helped=0.01, harmed=0.0),
+    )  # fmt: skip
+    add("Korean", "a script that the phone does not read", foreign, usual)
+    add("Korean", "the cloud could not read it either", replace(foreign, direction_refused=True), usual)
+    add("blurred", "the picture shows no script that the phone lacks", replace(foreign, foreign_script=None), usual)
     add("unsure", "the metamodel says nothing", replace(unsure, estimate=None), usual)
     add("unsure", "the metamodel says nan", replace(unsure, estimate=Estimate(math.nan, 0.9, 0.0)), usual)
     nothing = replace(unsure, estimate=None, recognition=math.nan)

@@ -98,9 +98,12 @@ class World:
         body: bytes = b"",
         method: str = READ_STRIP,
         channel: grpc.aio.Channel | None = None,
+        patient: bool = False,
     ) -> cloud_pb2.ReadStripReply:
-        """Call, and keep the trailing metadata."""
-        call = (channel or self.channel).unary_unary(method)(body, metadata=metadata, timeout=10)
+        """Call, and keep the trailing metadata; a patient caller connects again where a connection does not hold."""
+        call = (channel or self.channel).unary_unary(method)(
+            body, metadata=metadata, timeout=20, wait_for_ready=patient
+        )
         try:
             reply: Any = await call
         finally:

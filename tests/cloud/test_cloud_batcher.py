@@ -174,16 +174,16 @@ def test_who_waits_for_a_line_under_way_does_not_wait_beyond_the_deadline(make: 
             slow.result(10)
 
 
-def test_a_failing_batch_fails_its_callers_and_nobody_else(make: Callable[..., Bench]) -> None:
+def test_a_failing_line_fails_its_caller_and_nobody_else(make: Callable[..., Bench]) -> None:
     bench = make()
     bench.busy()
     broken = bench.submit((320, "broken"), (640, "never needed"))
     beside = bench.submit((320, "beside"))
     sound = bench.submit((960, "sound"))
     bench.computer.gate.set()
-    for call in (broken, beside):
-        with pytest.raises(ValueError, match="no such line"):
-            call.result(10)
+    with pytest.raises(ValueError, match="no such line"):
+        broken.result(10)
+    assert beside.result(10) == ["BESIDE"], "computed again without the broken line"
     assert sound.result(10) == ["SOUND"]
 
 
@@ -206,6 +206,33 @@ def test_a_thread_waits_for_company_but_not_once_the_batch_is_full(make: Callabl
     assert first.result(10) == ["A"]
     assert second.result(10) == ["B"]
     assert [len(batch) for batch in bench.computer.batches] == [2]
+
+
+def test_a_line_of_another_width_does_not_wait_for_the_company_of_others() -> None:
+    idle = GatedComputer()
+    idle.gate.set()
+    batcher = Batcher[str, str]([idle, idle], clock=ManualClock(), plan=BatchPlan(max_batch=2, linger_s=30.0))
+    near = Claim(ManualClock().now + 0.01)
+    with ThreadPoolExecutor(1) as caller:
+        patient = caller.submit(batcher.compute, [(320, "a")])
+        until(lambda: batcher.waiting == 1)
+        with on_behalf_of(near):
+            assert batcher.compute([(640, "urgent")]) == ["URGENT"]
+        assert not patient.done(), "it still waits for company"
+        batcher.compute([(320, "b")])
+        assert patient.result(10) == ["A"]
+    batcher.close()
+
+
+def test_a_thread_that_may_not_stand_back_works_nevertheless(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: int) -> None:
+        raise PermissionError("setpriority")
+
+    monkeypatch.setattr("os.setpriority", forbidden)
+    batcher = Batcher[str, str]([lambda items: list(items)], clock=ManualClock())
+    with on_behalf_of(Claim()):
+        assert batcher.compute([(320, "a")]) == ["a"]
+    batcher.close()
 
 
 def test_nobody_waits_for_company_when_the_deadline_is_near(make: Callable[..., Bench]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from cloud.reading.claims import current_claim
 from cloud.reading.readers import LineReading
 from cloud.reading.validation import TextJob
 from shared.clock import SystemClock
-from shared.errors import InputError, UsageError
+from shared.errors import InputError, StorageError, UsageError
 from shared.geometry import ImageBgr
 from shared.models.recognition import Recognition
 from shared.models.script import Script, ScriptCheck
@@ -157,6 +158,48 @@ def test_a_file_that_holds_something_else_or_is_being_written_is_not_touched(tmp
     other = tmp_path / "other.jsonl"
     with ResultFile(other, io.StringIO()), pytest.raises(UsageError, match="another run"):
         ResultFile(other, io.StringIO())
+
+
+@pytest.mark.parametrize("content", [b"dear diary, without an end", b"\x89PNG" + bytes(64), b'{"other": 1'])
+def test_what_looks_like_half_a_line_is_cut_off_only_if_it_is_ours(tmp_path: Path, content: bytes) -> None:
+    out = tmp_path / "precious"
+    out.write_bytes(content)
+    with pytest.raises(UsageError, match="something else"):
+        ResultFile(out, io.StringIO())
+    assert out.read_bytes() == content
+
+
+def test_a_name_that_is_no_utf8_stops_nothing_and_is_known_again(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    strange = os.fsencode(folder / "inside") + b"/gr\xfcn.png"
+    try:
+        Path(os.fsdecode(strange)).write_bytes((folder / "a.png").read_bytes())
+    except OSError:
+        pytest.skip("names of this file system are UTF-8")
+    assert run(folder, FakeReader(), out).done == 4
+    assert "inside/gr\udcfcn.png" in records(out)
+    assert run(folder, FakeReader(), out).skipped == 4
+
+
+def test_a_full_disk_is_told_as_what_it_is() -> None:
+    if not os.access("/dev/full", os.W_OK):
+        pytest.skip("this system has no /dev/full")
+
+    def write() -> None:
+        with ResultFile(None, io.StringIO()) as results:
+            results._own = Path("/dev/full").open("wb")  # noqa: SIM115  # closed by the context
+            results.add({"file": "a.png"})
+
+    with pytest.raises(StorageError, match="No space left"):
+        write()
+
+
+def test_links_that_lead_out_of_the_folder_are_left_alone(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "private.png").write_bytes((folder / "a.png").read_bytes())
+    (folder / "out.png").symlink_to(tmp_path / "private.png")
+    (folder / "up").symlink_to(tmp_path, target_is_directory=True)
+    (folder / "within.png").symlink_to(folder / "a.png")
+    assert [path.name for path in pictures_in(folder)] == ["a.png", "b.JPG", "c.webp", "within.png"]
 
 
 def test_without_a_file_results_go_to_the_output(folder: Path) -> None:

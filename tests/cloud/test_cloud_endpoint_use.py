@@ -295,6 +295,8 @@ async def test_without_an_address_there_is_no_endpoint(tmp_path: Path) -> None:
         {"endpoint_url": "https://api.example/v1", "endpoint_model": ""},
         {"endpoint_url": "https://api.example/v1", "endpoint_price_out": None},
         {"endpoint_url": "https://api.example/v1", "endpoint_key": "a", "endpoint_key_file": "b"},
+        {"endpoint_url": "https://api.example/v1", "endpoint_key": "two words"},
+        {"endpoint_url": "https://api.example/v1", "endpoint_key": "schlüssel"},
     ],
 )
 async def test_a_setting_that_cannot_be_meant_is_refused(tmp_path: Path, fields: dict[str, Any]) -> None:

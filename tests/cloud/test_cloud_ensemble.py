@@ -80,7 +80,7 @@ class FakeTesseract(Tesseract):
         self.asked.append((len(crops), tuple(languages), seconds))
         if self._fails:
             raise RecogniserFailed("it did not answer")
-        return [recognition(TEXTS[int(crop[0, 0, 0])]) for crop in crops]
+        return [recognition(TEXTS.get(int(crop[0, 0, 0]), "")) for crop in crops]
 
 
 def picture(script: Script | None) -> PictureScript:
@@ -231,6 +231,32 @@ def job(image: ImageBgr, *, plan: ReadPlan | None = None) -> ReadJob:
     return ReadJob((line,), types_pb2.IMAGE_ENCODING_WEBP, False, None, "en", plan=plan or ReadPlan())
 
 
+@pytest.mark.parametrize(
+    ("upright", "turned", "read"),
+    [
+        ({Script.KANA: 0.4, Script.HANGUL: 0.1}, {Script.HANGUL: 0.9}, True),
+        ({Script.HANGUL: 0.6}, {Script.HANGUL: 0.9}, False),  # is read as it is
+        ({Script.LATIN: 0.8}, {Script.HANGUL: 0.7}, False),
+        ({Script.KANA: 0.3}, {Script.HANGUL: 0.4}, False),
+        ({Script.KANA: 0.3}, {Script.OTHER: 0.9}, False),
+    ],
+)
+def test_a_line_that_the_packs_put_on_its_head_is_read_the_other_way_up(
+    monkeypatch: pytest.MonkeyPatch, upright: dict[Script, float], turned: dict[Script, float], read: bool
+) -> None:
+    def classify(_: FakeScripts, crops: Sequence[ImageBgr]) -> list[PictureScript]:
+        shows = [turned if int(crop[0, 0, 0]) == HANGUL else upright for crop in crops]
+        return [PictureScript({**dict.fromkeys(Script, 0.01), **shown}, 0.01) for shown in shows]
+
+    monkeypatch.setattr(FakeScripts, "classify", classify)
+    line = unsure(SIGN)
+    line.crop[-1, -1] = HANGUL
+    (combined,) = engine(FakeTesseract()).combine([line], source=None, deadline=math.inf)
+    assert combined.turned is read
+    if read:
+        assert shown([combined]) == [("출입구", "tesseract-kor")]
+
+
 def test_korean_is_read_and_translated_where_tesseract_can_unless_the_plan_says_no(pack_store: PackStore) -> None:
     settings = CloudSettings.load(None)
     tesseract = find_tesseract(settings, clock=SystemClock())
@@ -245,6 +271,10 @@ def test_korean_is_read_and_translated_where_tesseract_can_unless_the_plan_says_
     assert sign.translation.source == "ko"
     assert "ntrance" in sign.translation.translation
     assert reader(job(picture_of("출입구"), plan=ReadPlan(second_engine=False))).lines == ()
+    (line,) = reader(job(picture_of("화장실 안내"))).lines  # which the packs take to be on its head
+    assert line.recognition.text == "화장실 안내"
+    assert line.quad[0, 0] < line.quad[1, 0]
+    assert line.quad[0, 1] < line.quad[3, 1]
 
 
 def test_the_table_of_engines_says_what_reads_each_script(pack_store: PackStore) -> None:

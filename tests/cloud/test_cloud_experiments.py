@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import grpc
@@ -15,6 +18,8 @@ from experiments_world import TWO_ARMS, World, read_event
 from cloud.callers import ANYONE, Caller, called_by, current_caller
 from cloud.calls import Call, unary
 from cloud.cli import main
+from cloud.experiments import running as running_module
+from cloud.experiments import state as state_module
 from cloud.experiments.arms_told import ToldArms
 from cloud.experiments.configuration import Configuration
 from cloud.experiments.metrics import observation_of
@@ -204,7 +209,7 @@ async def test_a_signal_has_the_files_looked_at_without_waiting(world: World, mo
     world.path.write_text(TWO_ARMS.replace("beam = 8", "beam = 3"))
 
     world.experiments.reload_soon()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while world.experiments.plan_for(call(device)).beam != 3:  # noqa: ASYNC110 - the task has no event
             await asyncio.sleep(0)
     running.cancel()
@@ -225,7 +230,7 @@ async def test_sighup_is_such_a_signal_where_there_are_experiments(
         assert signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL, "or the next line would end this process"
         world.path.write_text(TWO_ARMS.replace("beam = 8", "beam = 3"))
         os.kill(os.getpid(), signal.SIGHUP)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while experiments.plan_for(call(device)).beam != 3:  # noqa: ASYNC110 - the task has no event
                 await asyncio.sleep(0.001)
     finally:
@@ -323,6 +328,56 @@ def test_a_state_file_of_something_else_is_a_typed_error(tmp_path: Path) -> None
 
     with pytest.raises(StorageError, match="no state"):
         StateFile(tmp_path / "state.json").read()
+
+
+def test_a_process_that_hangs_with_the_state_in_its_hands_is_a_typed_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_module, "LOCK_S", 0.05)
+    with (tmp_path / "state.json.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StorageError, match="another process holds"):
+            StateFile(tmp_path / "state.json").change(lambda state: state)
+    StateFile(tmp_path / "state.json").change(lambda state: state)
+
+
+async def test_calls_go_on_while_the_files_are_looked_at_and_a_stop_meanwhile_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, RAMP)
+    world.feed("control", 100)
+    world.path.write_text(RAMP + "\n# touched")
+    loop, fed, load = asyncio.get_running_loop(), threading.Event(), Configuration.load
+
+    def feed() -> None:
+        world.feed("wide", 100, agrees=False)
+        fed.set()
+
+    def slowly(path: Path) -> Configuration:
+        loop.call_soon_threadsafe(feed)
+        assert fed.wait(20), "the event loop stands still"
+        return load(path)
+
+    monkeypatch.setattr(Configuration, "load", slowly)
+    world.clock.now += 24 * HOUR
+    await world.experiments.look()
+
+    assert world.events("experiments_loaded")
+    assert world.experiments.state.is_off("beam", "wide") is not None
+    await world.experiments.look()
+    assert "beam/wide" in world.state.read().off
+
+
+async def test_counts_that_cannot_be_shown_are_told_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(running_module, "replace_file", refuse)
+    for _ in range(4):
+        world.clock.now += running_module.SNAPSHOT_S
+        await world.experiments.look()
+
+    assert len(world.events("experiments_unkept")) == 1
 
 
 # Ramps -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from cloud.callers import ANYONE, Scope, current_caller
-from cloud.calls import RETRY_AFTER_KEY
+from cloud.calls import PUSHBACK_KEY, RETRY_AFTER_KEY, outcome_of
 from cloud.front.identity import Shown
 from cloud.front.stack import check_exposure
 from cloud.front.tracing import Tracing
@@ -141,6 +141,28 @@ async def test_open_streams_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
             watch.cancel()
 
 
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (Refusal(Reason.QUOTA, "x", retry_after_s=0.25), {RETRY_AFTER_KEY: "250", PUSHBACK_KEY: "250"}),
+        (Refusal(Reason.QUOTA, "x", retry_after_s=86400.0), {RETRY_AFTER_KEY: "86400000", PUSHBACK_KEY: "-1"}),
+        (Refusal(Reason.TEXT_TOO_LONG, "x"), {PUSHBACK_KEY: "-1"}),
+        (Refusal(Reason.UNREACHABLE, "x", retry_after_s=1.0), {RETRY_AFTER_KEY: "1000"}),
+        (Refusal(Reason.DRAINING, "x"), {}),
+    ],
+    ids=str,
+)
+def test_a_refusal_says_when_to_come_back_and_libraries_whether_at_all(refusal: Refusal, told: dict[str, str]) -> None:
+    assert dict(outcome_of(refusal, method="m").metadata) == told
+
+
+def test_a_caller_is_not_told_where_the_service_keeps_its_files(caplog: pytest.LogCaptureFixture) -> None:
+    outcome = outcome_of(StorageError("cannot write /srv/places.sqlite3: disk full"), method="m")
+    assert (outcome.name, outcome.status) == ("StorageError", grpc.StatusCode.INTERNAL)
+    assert "/srv" not in outcome.message
+    assert "/srv/places.sqlite3" in caplog.text
+
+
 async def page(address: str, request: bytes = b"GET /metrics HTTP/1.1\r\n\r\n") -> str:
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -195,7 +217,8 @@ async def test_a_sampled_caller_s_trace_goes_on_and_holds_no_content(tmp_path: P
     async with fronted(processor=SimpleSpanProcessor(spans), token_keys=public_key(tmp_path), trace_ratio=0.0) as world:
         await world.call(bearer(token()))
         await world.call(bearer(token()), ("traceparent", f"{parent}-00"))
-        await world.call(bearer(token()), ("traceparent", "nonsense"))
+        for none in ("nonsense", f"{parent}-01-extra"):
+            await world.call(bearer(token()), ("traceparent", none))
         assert spans.get_finished_spans() == ()
         await world.call(bearer(token()), ("traceparent", f"{parent}-01"), ("x-request-id", "mine"))
         with pytest.raises(grpc.aio.AioRpcError):

@@ -7,6 +7,8 @@ import datetime
 import shutil
 import ssl
 import struct
+import sys
+from asyncio.subprocess import DEVNULL
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +20,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cloud.front.certificates import household
 from cloud.front.tls import CertificateFiles
-from shared.errors import StorageError
+from cloud.health import check
+from shared.errors import StorageError, UsageError
 from shared.messages.wayword.v1 import cloud_pb2
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -61,9 +64,22 @@ async def test_a_client_certificate_says_which_device_calls(home: Path) -> None:
     async with fronted(**tls(home, tls_client_ca=home / "ca.pem")) as world:
         await unanswered(world, home)
         await unanswered(world, home, home / "stranger" / "devices" / "phone-1")
+        await unanswered(world, home, home / "server")
         async with client(world, home, home / "devices" / "phone-1") as channel:
             await world.call(channel=channel)
     assert [caller.device for caller in world.echo.callers] == ["phone-1"]
+
+
+async def test_a_health_probe_may_show_a_certificate(home: Path) -> None:
+    async with fronted(**tls(home, tls_client_ca=home / "ca.pem")) as world:
+        own = ["--certificate", f"{home}/devices/phone-1.pem", "--key", f"{home}/devices/phone-1-key.pem"]
+        asked = [sys.executable, "-m", "cloud.cli", "health", world.address, "--timeout=20", f"--ca={home}/ca.pem"]
+        # In processes of their own: gRPC's two kinds of client do not go together in one.
+        probes = [await asyncio.create_subprocess_exec(*asked, *more, stderr=DEVNULL) for more in (own, [])]
+        assert [await probe.wait() == 0 for probe in probes] == [True, False]
+    for wrong in ({"key": home / "ca.pem"}, {"certificate": home / "ca.pem", "key": home / "ca.pem"}):
+        with pytest.raises(UsageError, match="--ca"):
+            check(world.address, **wrong)
 
 
 async def test_a_client_does_not_speak_to_a_service_of_another_authority(home: Path) -> None:
@@ -184,14 +200,14 @@ class Raw:
 async def test_who_connects_and_makes_no_call_is_cut_off(said: list[bytes]) -> None:
     async with fronted(handshake_timeout_s=0.1, connection_idle_s=0.1, connection_age_s=0.5) as world:
         raws = [await Raw.to(world, *said) for _ in range(3)]
-        await world.call()
+        await world.call(patient=True)  # its own handshake, too, has little time
         assert all(await asyncio.gather(*[raw.ended() for raw in raws]))
-        await world.call()
+        await world.call(patient=True)
 
 
 async def test_a_message_that_does_not_come_is_not_waited_for() -> None:
-    async with fronted(message_timeout_s=0.1) as world:
-        call = world.channel.stream_unary(READ_STRIP)(timeout=10)
+    async with fronted(message_timeout_s=0.5) as world:
+        call = world.channel.stream_unary(READ_STRIP)(timeout=20)
         with pytest.raises(grpc.aio.AioRpcError) as refusal:
             await call
         assert (refusal.value.code(), refusal.value.details()) == (
@@ -199,7 +215,7 @@ async def test_a_message_that_does_not_come_is_not_waited_for() -> None:
             "the message did not arrive in time",
         )
         health = health_pb2_grpc.HealthStub(world.channel)
-        assert (await health.Check(health_pb2.HealthCheckRequest(), timeout=10)).status
+        assert (await health.Check(health_pb2.HealthCheckRequest(), timeout=20)).status
         assert "wayword_open_calls 0.0" in world.front.metrics.page().decode()
 
 
@@ -248,12 +264,12 @@ async def test_who_does_not_take_the_answers_is_given_no_more_of_them(tmp_path: 
 
 async def test_connections_are_bounded_and_a_place_that_becomes_free_is_given_again() -> None:
     async with fronted(max_connections=3, handshake_timeout_s=0.1) as world:
-        await world.call()
+        await world.call(patient=True)
         silent = [await Raw.to(world) for _ in range(6)]
-        await world.call()  # its own connection is one of the three
+        await world.call(patient=True)  # its own connection is one of the three
         assert all(await asyncio.gather(*[raw.ended() for raw in silent]))
         async with grpc.aio.insecure_channel(world.address) as channel:
-            await world.call(channel=channel)
+            await world.call(channel=channel, patient=True)
 
 
 @pytest.mark.parametrize("count", [1, 500])

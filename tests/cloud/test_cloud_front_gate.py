@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Container
 from pathlib import Path
 
@@ -116,6 +117,25 @@ async def test_a_device_that_was_lost_is_locked_out_within_seconds(tmp_path: Pat
     assert (await refused(at, names=("phone-3",))).reason is Reason.UNAUTHENTICATED
     with pytest.raises(StorageError):
         DeniedDevices(path, clock=clock)
+
+
+async def test_a_list_that_could_not_be_read_for_once_is_read_at_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_many_files(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    clock = StillClock()
+    path = tmp_path / "denied"
+    path.write_text("")
+    denied = DeniedDevices(path, clock=clock)
+    path.write_text("phone-3")
+    clock.ahead += LOOK_EVERY_S
+    with monkeypatch.context() as full:
+        full.setattr(Path, "open", too_many_files)
+        assert "phone-3" not in denied
+    clock.ahead += LOOK_EVERY_S
+    assert "phone-3" in denied
 
 
 async def test_forged_tokens_from_one_address_are_not_checked_without_end(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
+import io
 import json
+import os
 import stat
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -49,6 +52,10 @@ def written(folder: Path, content: bytes, name: str = "key") -> Path:
 def checker(folder: Path, clock: Clock, key: Any = ED) -> TokenChecker:
     keys = FileKeys(secret=None, public=written(folder, public_pem(key)), clock=clock)
     return TokenChecker(keys, rules=RULES, clock=clock)
+
+
+def too_many_files(*_: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 async def refused(checked: TokenChecker, word: str) -> str:
@@ -193,6 +200,34 @@ async def test_a_key_file_that_is_being_written_leaves_the_keys_as_they_were(tmp
     assert await TokenChecker(keys, rules=RULES, clock=clock).check(jwt.encode(claims(clock), ED, algorithm="EdDSA"))
 
 
+async def test_keys_that_could_not_be_read_for_once_are_read_at_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SetClock()
+    path = written(tmp_path, public_pem(ED))
+    keys = FileKeys(secret=None, public=path, clock=clock)
+    path.write_bytes(public_pem(EC))
+    with monkeypatch.context() as full:
+        full.setattr(Path, "open", too_many_files)
+        keys.refresh()
+    keys.refresh()
+    assert await TokenChecker(keys, rules=RULES, clock=clock).check(jwt.encode(claims(clock), EC, algorithm="ES256"))
+
+
+def test_a_key_that_does_not_fit_on_the_disk_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, content: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fdopen", lambda handle, mode: (os.close(handle), Full())[1])
+        with pytest.raises(StorageError, match="No space"):
+            create_secret(tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
 async def test_remembered_tokens_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "MAX_REMEMBERED_TOKENS", 2)
     clock = SetClock()
@@ -272,7 +307,12 @@ def jwks(*entries: dict[str, object]) -> bytes:
 def test_only_public_signature_keys_of_a_jwks_document_are_used() -> None:
     secret = {"kty": "oct", "k": base64.urlsafe_b64encode(b"k" * 32).decode(), "alg": "HS256", "kid": "oct"}
     document = jwks(
-        jwk(ED, kid="good"), jwk(ED, kid="enc", use="enc"), jwk(ED, kid="alg", alg="HS256"), secret, {"kty": "OKP"}
+        jwk(ED, kid="good"),
+        jwk(ED, kid="enc", use="enc"),
+        jwk(ED, kid="alg", alg="HS256"),
+        secret,
+        {"kty": "OKP"},
+        {"kty": ["OKP"]},
     )
     assert [key.name for key in jwks_keys(document, source="x")] == ["good"]
 
@@ -353,6 +393,8 @@ async def test_a_service_that_could_let_nobody_in_does_not_start(answer: Callabl
         await key_source(secret=None, keys=ADDRESS, clock=SetClock(), client=issuer.client)
 
 
-async def test_keys_are_not_fetched_in_plain_text() -> None:
+async def test_keys_are_fetched_from_addresses_that_are_some_and_not_in_plain_text() -> None:
+    with pytest.raises(StorageError, match="cannot fetch"):
+        await key_source(secret=None, keys="https://issuer.example:port/keys", clock=SetClock())
     with pytest.raises(UsageError, match="https"):
         await key_source(secret=None, keys="http://issuer.example/keys", clock=SetClock())

@@ -12,14 +12,16 @@ import grpc
 import pytest
 
 from cloud.callers import ANYONE, Caller, Scope, called_by
-from cloud.calls import RETRY_AFTER_KEY
+from cloud.calls import RETRY_AFTER_KEY, outcome_of
 from cloud.cli import main
+from cloud.front.connections import CLIENT_PING_S
 from cloud.reading.service import READER_SERVICE
 from cloud.refusals import Reason, Refusal
-from cloud.replicas.backends import MAX_REPLICAS, REST_S, Backends, Replica, split_address
+from cloud.replicas import gateway as gateway_module
+from cloud.replicas.backends import MAX_REPLICAS, REST_S, Backends, Replica, resolve_name, split_address
 from cloud.replicas.fronting import ANSWERED, DEVICE, KEY, OWN, FrontKey, passed_on
-from cloud.replicas.gateway import SERVICES, backends_of, forwarded
-from cloud.replicas.retry_policy import SERVICE_CONFIG, channel_options
+from cloud.replicas.gateway import SERVICES, ForwardedService, backends_of, forwarded
+from cloud.replicas.retry_policy import FULL, RETRYABLE, SERVICE_CONFIG, channel_options
 from cloud.server import CloudServer
 from cloud.settings import CloudSettings
 from shared.clock import SystemClock
@@ -95,7 +97,8 @@ class FakeReplica(cloud_pb2_grpc.ReaderServicer):
 class Gateway:
     """A running gateway and a client of it."""
 
-    def __init__(self, channel: grpc.aio.Channel, replicas: list[FakeReplica]) -> None:
+    def __init__(self, address: str, channel: grpc.aio.Channel, replicas: list[FakeReplica]) -> None:
+        self.address = address
         self.channel = channel
         self.stub = cloud_pb2_grpc.ReaderStub(channel)
         self.replicas = replicas
@@ -112,7 +115,7 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(
-    *names: str, key: FrontKey | None = None, settings: dict[str, object] | None = None
+    *names: str, key: FrontKey | None = None, settings: dict[str, object] | None = None, more: Sequence[str] = ()
 ) -> AsyncIterator[Gateway]:
     replicas = [FakeReplica(name) for name in names]
     for one in replicas:
@@ -122,7 +125,7 @@ async def gateway(
         **{
             "listen": "127.0.0.1:0",
             "grace_s": 5.0,
-            "backends": [f"127.0.0.1:{one.port}" for one in replicas],
+            "backends": [*(f"127.0.0.1:{one.port}" for one in replicas), *more],
             **(settings or {}),
         },
     )
@@ -132,7 +135,7 @@ async def gateway(
     host, port = await server.start()
     try:
         async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
-            yield Gateway(channel, replicas)
+            yield Gateway(f"{host}:{port}", channel, replicas)
     finally:
         await server.drain()
         for one in replicas:
@@ -225,7 +228,80 @@ async def test_a_draining_replica_keeps_what_it_has_and_gets_nothing_new() -> No
 async def test_without_any_replica_a_call_ends_soon_and_typed() -> None:
     async with gateway("a") as front:
         await front.replicas[0].server.stop(None)
-        assert (await front.refused()).code() is grpc.StatusCode.UNAVAILABLE
+        error = await front.refused()
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert str(front.replicas[0].port) not in error.details(), "where replicas are is nobody's business"
+
+
+async def test_a_replica_that_is_gone_without_a_word_does_not_hold_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = tuple((name, 500 if "ping_timeout" in name else value) for name, value in gateway_module._TO_REPLICAS)
+    monkeypatch.setattr(gateway_module, "_TO_REPLICAS", quick)
+    silent = asyncio.Event()
+    carrying: list[asyncio.Task[None]] = []
+    ends: list[asyncio.StreamWriter] = []
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while part := await reader.read(65536):
+            if not silent.is_set():
+                writer.write(part)
+
+    other = FakeReplica("other")
+    await other.server.start()
+
+    async def line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_connection("127.0.0.1", other.port)
+        carrying.extend(asyncio.create_task(work) for work in (carry(reader, forth), carry(back, writer)))
+        ends.extend((forth, writer))
+
+    lines = await asyncio.start_server(line, "127.0.0.1", 0)
+    port = lines.sockets[0].getsockname()[1]
+    async with gateway("here", settings={"backend_channels": 1}, more=[f"127.0.0.1:{port}"]) as front:
+        assert {await front.read() for _ in range(4)} == {"here", "other"}
+        silent.set()
+        assert {await front.read(seconds=20.0) for _ in range(4)} == {"here"}
+    lines.close()
+    await other.server.stop(None)
+    for end in ends:
+        end.close()
+    await asyncio.gather(*carrying, *(end.wait_closed() for end in ends), return_exceptions=True)
+
+
+def test_the_gateway_does_not_ping_more_often_than_replicas_allow() -> None:
+    assert dict(gateway_module._TO_REPLICAS)["grpc.keepalive_time_ms"] >= CLIENT_PING_S * 1e3
+
+
+async def test_a_replica_that_leaves_while_a_call_waits_to_try_it_again_is_not_closed_under_it() -> None:
+    class Leaving(NoChannel):
+        """Fails once; then its name leads elsewhere."""
+
+        async def call(self, *_: object, **__: object) -> bytes:
+            assert not self.closed
+            if not clock.slept:
+                raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+            return b"answered"
+
+    class Sleep(FakeClock):
+        slept = False
+
+        async def sleep(self, seconds: float) -> None:
+            self.slept = True
+            addresses[:] = ["b:1"]
+            await backends.refresh()
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return addresses
+
+    addresses, clock, channel = ["a:1"], Sleep(), Leaving()
+    backends = Backends(["replicas:1"], connect=lambda *_: channel, clock=clock, resolve=resolve)
+    await backends.refresh()
+    service = ForwardedService(SERVICES[0], backends, clock=clock, default_deadline_s=1.0)
+    assert await service.forward("/wayword.v1.Reader/ReadStrip", b"", deadline=clock.now + 9.0) == b"answered"
+    assert channel.closed
+
+
+async def test_what_can_be_no_name_is_not_looked_up() -> None:
+    with pytest.raises(OSError, match="label"):
+        await resolve_name("x" * 70 + ".example", 1)
 
 
 async def test_every_method_of_the_contract_is_forwarded() -> None:
@@ -401,7 +477,30 @@ def test_the_policy_that_clients_are_told_to_use_is_the_one_that_is_tested() -> 
     assert json.loads(page.partition("```json\n")[2].partition("```")[0]) == SERVICE_CONFIG
     (method,) = SERVICE_CONFIG["methodConfig"]
     assert method["name"] == [{"service": READER_SERVICE}]
-    assert "RESOURCE_EXHAUSTED" not in method["retryPolicy"]["retryableStatusCodes"]
+    assert method["retryPolicy"]["retryableStatusCodes"] == [*RETRYABLE, FULL]
+
+
+@pytest.mark.parametrize(("retry_after_s", "calls"), [(0.3, 2), (None, 1), (60.0, 1)])
+async def test_a_client_with_the_policy_comes_back_to_a_full_service_when_it_is_told_to(
+    retry_after_s: float | None, calls: int
+) -> None:
+    outcome = outcome_of(Refusal(Reason.OVERLOADED, "busy", retry_after_s=retry_after_s), method="ReadStrip")
+    async with gateway("a") as front:
+        times: list[float] = []
+
+        async def full_at_first(context: Context) -> None:
+            times.append(CLOCK.monotonic())
+            if len(times) == 1:
+                await context.abort(outcome.status, outcome.message, outcome.metadata)
+
+        front.replicas[0].before = full_at_first
+        async with grpc.aio.insecure_channel(front.address, options=channel_options()) as channel:
+            await asyncio.gather(
+                cloud_pb2_grpc.ReaderStub(channel).ReadStrip(cloud_pb2.ReadStripRequest(), timeout=20.0),
+                return_exceptions=True,
+            )
+    assert len(times) == calls
+    assert retry_after_s is None or len(times) == 1 or times[1] - times[0] >= 0.9 * retry_after_s
 
 
 async def test_a_plain_client_with_the_policy_loses_nothing_to_a_replica_that_stops() -> None:

@@ -134,6 +134,10 @@ def test_a_malformed_address_is_one_line(listen: str, capsys: pytest.CaptureFixt
     assert_one_line(run_here(["serve", "--listen", listen], capsys), code=2, says="HOST:PORT")
 
 
+def test_a_host_that_can_be_no_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert_one_line(run_here(["serve", "--listen", "x" * 70 + ".example:1"], capsys), code=2, says="cannot listen")
+
+
 def test_a_missing_settings_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = run_here(["serve", "--config", str(tmp_path / "none.toml")], capsys)
     assert_one_line(outcome, code=2, says="none.toml")

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from cloud.callers import Caller, Scope, current_caller
-from cloud.calls import RETRY_AFTER_KEY, Call, unary
+from cloud.calls import PUSHBACK_KEY, RETRY_AFTER_KEY, Call, unary
 from cloud.refusals import Reason, Refusal
 from cloud.replicas.fronting import ANSWERED, FrontKey
 from cloud.replicas.ray_replica import REPLIES, RayCalls
@@ -93,7 +93,7 @@ async def test_a_refusal_keeps_its_status_and_its_retry_delay() -> None:
     context = RayContext(KEY.metadata(Caller(), 2.0))
     await reader.calls().answer("ReadStrip", REQUEST, context)
     assert (context.code, context.details) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
-    assert context.trailing == [(RETRY_AFTER_KEY, "250"), (ANSWERED, "1")]
+    assert context.trailing == [(RETRY_AFTER_KEY, "250"), (PUSHBACK_KEY, "250"), (ANSWERED, "1")]
 
 
 async def test_what_a_sign_says_does_not_leave_in_the_text_of_a_failure() -> None:

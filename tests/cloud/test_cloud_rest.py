@@ -439,6 +439,15 @@ async def test_a_wrong_path_or_method_is_a_problem_too() -> None:
         answer = await client.get("/v1/read")
     assert answer.status_code == 405
     assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["allow"] == "POST"
+
+
+async def test_browsers_may_not_guess_what_an_answer_is_nor_show_it_to_other_sites() -> None:
+    async with Client(FakeHandlers()) as client:
+        for path in ("/healthz", "/v2/read", "/docs", "/openapi.json"):
+            answer = await client.get(path, headers={"Origin": "https://evil.example"})
+            assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+            assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
 async def test_the_page_for_people_needs_nothing_from_elsewhere() -> None:

@@ -59,6 +59,7 @@ class Service:
             clock=self.world.clock,
             events=EventLog(None, tier="cloud", clock=SystemClock()),
             default_deadline_s=5.0,
+            is_there=self.path.exists,
         )
 
     async def report(self, *records: TelemetryRecord, caller: Caller = ANYONE) -> ReportReply:
@@ -66,6 +67,22 @@ class Service:
 
     def store(self) -> TelemetryStore:
         return TelemetryStore(self.path, keep_days=30, max_bytes=100_000_000)
+
+
+class RefusesToCommit:
+    """A connection to a file on a full disk."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.full = True
+
+    def execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        if statement == "COMMIT" and self.full:
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._connection.execute(statement, *values)  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
 
 
 @pytest.fixture
@@ -197,6 +214,45 @@ async def test_nothing_of_the_sender_and_no_id_is_kept_with_a_record(service: Se
     assert b"marias-phone" not in b"".join(path.read_bytes() for path in service.path.parent.glob("telemetry*"))
 
 
+async def test_a_disk_that_refused_once_is_written_to_again(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    await service.report(reading())
+    store = service.service._store
+    assert store is not None
+    refusing = RefusesToCommit(store._connection)
+    store._connection = refusing  # type: ignore[assignment]
+    with pytest.raises(StorageError):
+        await service.report(reading())
+    refusing.full = False
+
+    assert (await service.report(reading())).accepted == 1
+    assert len(list(service.store().records())) == 2
+
+
+async def test_what_is_too_old_goes_also_where_nobody_reports_any_more(tmp_path: Path) -> None:
+    before = Service(tmp_path, text_allowed=True)
+    await before.report(reading(text="Saída"))
+    await before.service.close()
+
+    after = Service(tmp_path)
+    after.world.clock.now += 31 * 86_400
+    upkeep = asyncio.create_task(after.service.upkeep())
+    kept = after.store()
+    async with asyncio.timeout(20):
+        while list(kept.records()):  # noqa: ASYNC110 - a thread deletes, and has no event
+            await asyncio.sleep(0.005)
+    kept.close()
+    upkeep.cancel()
+    await asyncio.gather(upkeep, return_exceptions=True)
+    await after.service.close()
+
+
+async def test_a_service_that_was_never_reported_to_makes_no_file(service: Service) -> None:
+    await asyncio.to_thread(service.service._prune)
+
+    assert service.opened == 0
+    assert not service.path.exists()
+
+
 # Bounds ----------------------------------------------------------------------------------------------
 
 
@@ -250,7 +306,7 @@ async def test_a_slow_disk_turns_phones_away_with_a_time_to_come_back(
     take = TelemetryStore.take
 
     def slow(*arguments: object, **more: object) -> object:
-        assert gate.wait(10)
+        assert gate.wait(30)
         return take(*arguments, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(TelemetryStore, "take", slow)

@@ -76,6 +76,19 @@ def test_the_settings_are_ones_the_service_takes(name: str) -> None:
     assert bool(settings.backends) == (name == "gateway.toml")
 
 
+def test_a_reader_takes_the_cores_it_asks_for_and_not_those_of_its_node() -> None:
+    own = CloudSettings.load(None, **tomllib.loads(named("ConfigMap", "wayword-settings")["data"]["reader.toml"]))
+    cores = int(pods()["wayword-readers"]["containers"][0]["resources"]["requests"]["cpu"])
+    assert (own.workers, own.sessions) == (cores, cores)
+
+
+def test_secrets_are_open_to_their_pod_only() -> None:
+    volumes = [volume for pod in pods().values() for volume in pod.get("volumes", ()) if "secret" in volume]
+    assert volumes
+    for volume in volumes:
+        assert volume["secret"]["defaultMode"] == 0o440, volume["name"]
+
+
 @pytest.mark.parametrize(
     ("deployment", "settings"), [("wayword-readers", "reader.toml"), ("wayword-gateway", "gateway.toml")]
 )
@@ -155,6 +168,7 @@ def test_the_image_is_built_in_stages_and_runs_as_nobody_in_particular() -> None
     assert [word for word, _ in final].count("HEALTHCHECK") == 1
     assert ("ENTRYPOINT", '["wayword-cloud"]') in final
     assert not [rest for word, rest in final if word == "RUN" and "pip" in rest], "pip works in the build stages only"
+    assert not re.search(r"glasses|simulations", " ".join(rest for _, rest in found)), "not even as empty packages"
 
 
 def test_everything_copied_is_there_and_let_through_to_the_build() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,19 +16,23 @@ from places_kit import (
     CELL,
     FAR_CELL,
     RETENTION_DAYS,
+    ROTATION_DAYS,
     Calendar,
     reading,
     redis_server,
     shared_places,
 )
 
-from cloud.places.keys import RedisKeys
+from cloud.places import sharing
+from cloud.places.keys import FileKeys, RedisKeys
 from cloud.places.redis import RedisPlaces, connect
 from cloud.places.sqlite import SqlitePlaces
 from cloud.places.store import Caps, PlaceStore, Taken
 from shared.errors import StorageError
+from shared.places import trust
 from shared.places.cells import around
 from shared.places.matching import Glimpse, Kind
+from shared.places.reading import KnownSign
 from shared.places.trust import Vote
 
 CAPS = Caps(device_a_day=100, cell=50)
@@ -193,6 +199,61 @@ async def test_a_rotation_of_the_keys_gives_nobody_a_second_vote(store: PlaceSto
     assert await places.forget(device="ana") == 1
 
 
+async def test_a_device_that_goes_round_a_place_under_three_keys_is_one_device(
+    store: PlaceStore, tmp_path: Path
+) -> None:
+    clock = Calendar()
+    places = shared_places(store, tmp_path, clock)
+    ring = around(CELL)[1:]
+    round_it = [ring[0], *(cell for cell in ring[1:] if cell not in around(ring[0]))]
+    assert len([cell for cell in round_it[1:] if cell not in around(ring[0])]) == 3, "they are no neighbours"
+    for cell in round_it[:3]:
+        await places.remember(reading("Maria mora aqui", "Maria lives here", cell=cell), device="ana")
+        clock.day += 31
+    for cell in (CELL, *ring):
+        assert await places.recall([cell], "en") == []
+    assert len(await store.votes([CELL, *ring], "en", since=0)) == 1
+
+
+async def test_the_same_words_two_cells_on_are_another_sign_of_the_same_device(
+    store: PlaceStore, tmp_path: Path
+) -> None:
+    places = shared_places(store, tmp_path, Calendar())
+    ring = around(CELL)[1:]
+    beyond = next(cell for cell in ring if cell not in around(ring[0]))
+    for cell in (ring[0], beyond):
+        await places.remember(reading(cell=cell), device="ana")
+    assert len(await store.votes(ring, "en", since=0)) == 2
+
+
+@pytest.mark.parametrize("days", [(30, 20), (20, 30), (30, 7), (7, 30)])
+async def test_a_device_is_known_and_forgets_although_keys_rotate_at_another_pace(
+    store: PlaceStore, tmp_path: Path, days: tuple[int, int]
+) -> None:
+    clock = Calendar(20_015)
+    before = shared_places(store, tmp_path, clock, rotation_days=days[0])
+    await before.remember(reading("Padaria da esquina", "A shop"), device="ana")
+    after = shared_places(store, tmp_path, clock, rotation_days=days[1])
+    await after.remember(reading("Padaria da esquina", "A shop"), device="ana")
+    assert len(await store.votes([CELL], "en", since=0)) == 1
+    await after.remember(reading("Talho do bairro", "A shop"), device="ana")
+    clock.day += RETENTION_DAYS
+    assert await after.forget(device="ana") == 2
+
+
+async def test_keys_that_nobody_needs_go_with_the_votes_also_where_nobody_contributes(tmp_path: Path) -> None:
+    clock = Calendar()
+    places = shared_places(SqlitePlaces(tmp_path / "places.sqlite3"), tmp_path, clock)
+    await places.remember(reading(), device="ana")
+    clock.day += RETENTION_DAYS
+    await places.expire()
+    assert await FileKeys(tmp_path / "keys.json").load()
+    clock.day += 2 * ROTATION_DAYS
+    await places.expire()
+    assert not await FileKeys(tmp_path / "keys.json").load()
+    await places.close()
+
+
 async def test_a_device_forgets_across_rotations(store: PlaceStore, tmp_path: Path) -> None:
     clock = Calendar()
     places = shared_places(store, tmp_path, clock)
@@ -247,6 +308,28 @@ async def test_nobody_and_private_texts_leave_no_trace(store: PlaceStore, tmp_pa
 
 
 # What only one of them can show ----------------------------------------------------------------------
+
+
+async def test_a_place_full_of_votes_is_judged_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqlitePlaces(tmp_path / "places.sqlite3")
+    places = shared_places(store, tmp_path, Calendar())
+    caps = Caps(device_a_day=100, cell=100)
+    for number in range(sharing.MAX_AT_ONCE + 1):
+        await store.put(Vote(reading(), number.to_bytes(16), 20_000), instead=[], caps=caps)
+    judged_in: list[threading.Thread] = []
+
+    def weigh(votes: Sequence[Vote], **more: Any) -> list[KnownSign]:
+        judged_in.append(threading.current_thread())
+        return trust.weigh(votes, **more)
+
+    monkeypatch.setattr(sharing, "weigh", weigh)
+    assert len(await places.recall([CELL], "en")) == 1
+    assert await places.find(CELL, "en", Glimpse("SAIDA DE EMERGENCIA")) is not None
+    assert len(judged_in) == 2
+    assert threading.main_thread() not in judged_in
+    await store.close()
 
 
 async def test_no_name_of_a_device_is_in_the_file(tmp_path: Path) -> None:
@@ -313,6 +396,25 @@ async def test_replicas_agree_on_the_keys_of_contributors(redis_url: str) -> Non
     assert len(await places[0].recall([CELL], "en")) == 1
     for store in stores:
         await store.close()
+
+
+async def test_a_vote_that_comes_while_a_device_forgets_can_be_taken_back_later(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RedisPlaces(connect(redis_url), retention_days=10, prefix=f"test{next(_numbers)}:")
+    await store.put(Vote(reading(), A, 20_000), instead=[], caps=CAPS)
+    remove = store._remove
+
+    async def and_meanwhile(member: str, device: str) -> int:
+        monkeypatch.undo()
+        await store.put(Vote(reading("Entretanto lida"), A, 20_000), instead=[], caps=CAPS)
+        return await remove(member, device)
+
+    monkeypatch.setattr(store, "_remove", and_meanwhile)
+    assert await store.withdraw([A]) == 1
+    assert await store.withdraw([A]) == 1
+    assert await store.votes([CELL], "en", since=0) == []
+    await store.close()
 
 
 async def test_every_key_in_redis_dies_with_the_retention(redis_url: str) -> None:

@@ -32,6 +32,7 @@ from shared.errors import InputError, PackCorrupt
 from shared.events import EventLog
 from shared.link import Lane
 from shared.messages.wayword.v1 import cloud_pb2, cloud_pb2_grpc, link_pb2, types_pb2
+from shared.models.script import Script
 from shared.models.sign_evidence import LineEvidence
 from shared.models.sign_translation import TranslationEngine
 from shared.wire.memory import MemoryLink, memory_link_pair
@@ -52,14 +53,17 @@ class FakeReader:
     confidence: float = 0.3
     text: str = "Saida"
     evidence: LineEvidence | None = None
+    foreign: Script | None = None
     remembered: list[str] = field(default_factory=list)
     read_regions: list[int] = field(default_factory=list)
     gate: threading.Event | None = None
+    begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     finished: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def read(self, strip: types_pb2.Strip, recogniser: Recogniser) -> LocalReading:
+        self.begun.release()
         if self.gate is not None:
-            self.gate.wait(timeout=10)
+            self.gate.wait(timeout=30)
         self.read_regions.append(strip.region_id)
         self.finished.release()
         picture = strip.lines[0].image if strip.lines else b""
@@ -68,9 +72,10 @@ class FakeReader:
         if picture == b"broken pack":
             raise PackCorrupt("the model does not run")
         blank = picture == b"blank"
+        trouble = Trouble.NO_TEXT if blank else None if self.foreign is None else Trouble.SCRIPT
         line = LocalLine(
             "" if blank else self.text, QUAD, 0.0 if blank else self.confidence, 1.0, 0.9,
-            Trouble.NO_TEXT if blank else None, evidence=self.evidence,
+            trouble, foreign_script=self.foreign, evidence=self.evidence,
         )  # fmt: skip
         exit_ = Meaning("Exit", TranslationEngine.TRANSLATOR, None, "pt", 0.95, 0.9, "mt-pt-en", "1")
         return LocalReading(
@@ -78,9 +83,9 @@ class FakeReader:
             region_id=strip.region_id,
             captured_us=strip.captured_us,
             lines=(line,),
-            meaning=NO_MEANING if blank else exit_,
+            meaning=exit_ if trouble is None else NO_MEANING,
             target="en",
-            trouble=Trouble.NO_TEXT if blank else None,
+            trouble=trouble,
             recogniser=recogniser,
             recognition_pack=("ocr-tiny-rec", "6"),
             stage_ms=(("recognise", 7.0),),
@@ -145,7 +150,7 @@ class Glasses:
         await self.link.send(payload, lane=Lane.BULK, deadline=self._clock.monotonic() + 10)
 
     async def next(self) -> types_pb2.Reading:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return await self._readings.get()
 
     @property

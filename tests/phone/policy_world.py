@@ -67,6 +67,7 @@ signals_any = st.builds(
     private=st.sampled_from([None, None, None, *PrivateKind]),
     request_bytes=st.integers(0, 500_000),
     whole_frame=st.sampled_from([False, False, False, True]),
+    foreign_script=st.sampled_from([None, "hangul"]),
     direction_refused=st.sampled_from([False, False, False, True]),
     estimate=st.none() | estimates,
     value=st.floats(0, 5),

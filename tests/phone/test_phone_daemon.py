@@ -87,14 +87,26 @@ async def test_the_oldest_waiting_strip_gives_way(start: Start) -> None:
 
 
 async def test_a_strip_that_waits_too_long_is_dropped_and_said_to_be(start: Start) -> None:
+    class Ahead(SystemClock):
+        """The time it is, and what the test has it be later."""
+
+        seconds = 0.0
+
+        def monotonic(self) -> float:
+            return super().monotonic() + self.seconds
+
+    clock = Ahead()
     reader = FakeReader(confidence=0.99, gate=threading.Event())
-    world = await start(reader=reader, answer_life_s=0.05)
+    world = await start(reader=reader, clock=clock)
     await world.glasses.send(strip(1), strip(2))
-    await SystemClock().sleep(0.1)
+    await asyncio.to_thread(reader.begun.acquire, timeout=30)
+    while len(world.events("strip_received")) < 2:
+        await clock.sleep(0.001)
+    clock.seconds = 60.0
     assert reader.gate is not None
     reader.gate.set()
-    while not world.events("strip_dropped"):
-        await SystemClock().sleep(0.01)
+    while not (world.events("strip_dropped") and world.events("reading_lost")):
+        await clock.sleep(0.001)
     dropped = world.events("strip_dropped")[0]
     assert (dropped["region_id"], dropped["reason"]) == (2, "it waited too long")
     assert world.events("reading_lost")[0]["region_id"] == 1
@@ -109,7 +121,7 @@ async def test_answers_wait_for_the_glasses_to_come_back(start: Start) -> None:
     assert reader.gate is not None
     reader.gate.set()
     for _ in range(2):
-        await asyncio.to_thread(reader.finished.acquire, timeout=10)
+        await asyncio.to_thread(reader.finished.acquire, timeout=30)
     world.glasses.link.cable.restore()
     assert {(await world.glasses.next()).region_id for _ in range(2)} == {1, 2}
 

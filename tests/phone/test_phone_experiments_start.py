@@ -20,6 +20,8 @@ from cloud.server import CloudServer
 from cloud.settings import CloudSettings
 from cloud.telemetry.service import TelemetryService
 from cloud.telemetry.store import TelemetryStore
+from phone import experiments as experiments_module
+from phone import experiments_start
 from phone.battery import Battery
 from phone.cascade.inputs import NetworkKind, Thermal
 from phone.cascade.policies import policy_named
@@ -30,6 +32,7 @@ from phone.network import NetworkState
 from phone.settings import PhoneSettings
 from phone.telemetry_store import TelemetryStore as PhoneStore
 from phone.window import RadioWindow
+from shared.errors import StorageError
 from shared.events import EventLog
 from shared.messages.wayword.v1 import experiments_pb2
 from shared.models.packs import PackStore
@@ -103,13 +106,14 @@ async def phone(folder: Path, port: int, **overrides: Any) -> AsyncIterator[tupl
                 battery=lambda: Battery(80, charging=True),
                 thermal=lambda: Thermal.NORMAL,
                 window=RadioWindow(SYSTEM_CLOCK),
+                consent=world.consent,
             ),
         )
         await channel.close()
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110 - another task makes it hold, and has no event
             await asyncio.sleep(0.005)
 
@@ -166,6 +170,42 @@ async def test_a_phone_that_may_not_asks_nothing(tmp_path: Path, overrides: dict
         assert there.asked == []
 
 
+async def test_under_ask_nothing_is_asked_or_reported_before_the_wearer_consents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiments_module, "LEAST_REFRESH_S", 0.01)
+    events = EventLog(None, tier="phone", clock=SYSTEM_CLOCK)
+    ask = {"cloud_use": CloudUse.ASK, "telemetry": "on"}
+    async with cloud(tmp_path) as there, phone(tmp_path, there.port, **ask) as (settings, parts):
+        looked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        given = parts.consent.given
+
+        def look() -> bool:
+            loop.call_soon_threadsafe(looked.set)
+            return given()
+
+        monkeypatch.setattr(parts.consent, "given", look)
+        async with AsyncExitStack() as stack:
+            arms = await start_experiments(settings, parts, clock=SYSTEM_CLOCK, events=events, stack=stack)
+            packs = PackStore(tmp_path / "packs")
+            telemetry = await start_telemetry(
+                settings, parts, packs, arms=arms, clock=SYSTEM_CLOCK, events=events, stack=stack
+            )
+            assert telemetry is not None
+            events.write("cloud_call", outcome="confirmed", ms=250.0)
+            await telemetry.flush()
+            await telemetry.send()
+            await asyncio.wait_for(looked.wait(), 30)
+            assert (there.asked, there.file.exists()) == ([], False)
+
+            parts.consent.give(seconds=600)
+            await until(lambda: bool(arms()))
+            await telemetry.send()
+        assert len(there.asked) == 1
+        assert there.file.exists()
+
+
 async def test_telemetry_is_off_unless_asked_for_and_then_nothing_is_left(tmp_path: Path) -> None:
     events = EventLog(None, tier="phone", clock=SYSTEM_CLOCK)
     async with cloud(tmp_path) as there, phone(tmp_path, there.port) as (settings, parts):
@@ -182,6 +222,26 @@ async def test_telemetry_is_off_unless_asked_for_and_then_nothing_is_left(tmp_pa
         assert telemetry is None
         assert (store.count(), store.lost()) == (0, 0)
         assert not there.file.exists()
+
+
+@pytest.mark.parametrize("use", ["off", "on"])
+async def test_a_disk_that_refuses_keeps_no_daemon_from_starting(
+    use: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(experiments_start, "forget", refuse)
+    monkeypatch.setattr(PhoneStore, "clear", refuse)
+    monkeypatch.setattr(PackStore, "installed", refuse)
+    told: list[str] = []
+    events = EventLog(None, tier="phone", clock=SYSTEM_CLOCK)
+    events.listen(lambda event, _facts, _content: told.append(event))
+    async with phone(tmp_path, 1, experiments="off", telemetry=use) as (settings, parts), AsyncExitStack() as stack:
+        arms = await start_experiments(settings, parts, clock=SYSTEM_CLOCK, events=events, stack=stack)
+        packs = PackStore(tmp_path / "packs")
+        await start_telemetry(settings, parts, packs, arms=arms, clock=SYSTEM_CLOCK, events=events, stack=stack)
+    assert told.count("storage_failed") == 2
 
 
 async def test_under_never_telemetry_that_was_asked_for_stays_on_the_phone(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from fake_transport import FakeTransport, after, never, raising, somebody_elses,
 from phone.cloud import CallPolicy
 from phone.cloud_channel import CallRefused, CloudTransport, Refusal
 from phone.ledger_rows import Outcome
+from phone.refining import DIRECTION_MEMORY_S
 from shared.errors import CloudUnavailable, SignalsInvalid
-from shared.messages.wayword.v1 import types_pb2
+from shared.messages.wayword.v1 import cloud_pb2, types_pb2
 from shared.models.estimate import Estimate
+from shared.models.script import Script
 from shared.models.sign_evidence import LineEvidence, SignEvidence
 from simulations import virtual_time
 from simulations.virtual_time import VirtualClock
@@ -149,6 +151,43 @@ class FakeMetamodel:
         if self._estimate is None:
             raise SignalsInvalid("the sharpness is not finite")
         return self._estimate
+
+
+@pytest.mark.parametrize(
+    "unreadable", [types_pb2.UNREADABLE_SCRIPT, types_pb2.UNREADABLE_NO_TEXT, types_pb2.UNREADABLE_DIRECTION]
+)
+def test_a_script_that_the_cloud_cannot_read_or_translate_either_is_asked_about_once_in_a_while(
+    unreadable: types_pb2.Unreadable.ValueType, tmp_path: Path
+) -> None:
+    def refused(request: cloud_pb2.ReadStripRequest) -> cloud_pb2.ReadStripReply:
+        reading = types_pb2.Reading(unreadable=unreadable, direction=types_pb2.Direction(source="ko", target="en"))
+        return cloud_pb2.ReadStripReply(idempotency_key=request.idempotency_key, reading=reading)
+
+    async def main(clock: VirtualClock) -> None:
+        transport = FakeTransport(after(clock, 0.1, refused), after(clock, 0.1))
+        reader = FakeReader(confidence=0.0, evidence=EVIDENCE, foreign=Script.HANGUL)
+        async with daemons(tmp_path) as start:
+            hopeless = FakeMetamodel(Estimate(0.02, 0.01, 0.0))
+            world = await start(clock=clock, reader=reader, transport=transport, metamodel=hopeless)
+
+            async def shown(region: int) -> types_pb2.Reading:
+                await world.glasses.send(strip(region))
+                await clock.sleep(2)
+                return world.glasses.arrivals[-1][1]
+
+            assert (await shown(1)).state == types_pb2.READING_STATE_KEPT
+            assert len(transport.requests) == 1
+            assert (await shown(2)).state == types_pb2.READING_STATE_KEPT
+            assert len(transport.requests) == 1
+            assert world.events("decision")[-1]["rule"] == "direction"
+            reader.foreign = Script.THAI  # of which the cloud has said nothing
+            assert (await shown(3)).state == types_pb2.READING_STATE_REFINED
+            reader.foreign = Script.HANGUL
+            await clock.sleep(DIRECTION_MEMORY_S)
+            assert (await shown(4)).state == types_pb2.READING_STATE_REFINED
+            assert len(transport.requests) == 3
+
+    virtual_time.run(main)
 
 
 @pytest.mark.parametrize("estimate", [Estimate(0.2, 0.7, 0.01), None])

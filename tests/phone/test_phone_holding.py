@@ -25,7 +25,9 @@ T = TypeVar("T")
 
 HOLD_S = 5.0
 KEEP = Decision(Action.KEEP, Rule.CONSENT, "the wearer's consent is gone", 0.0, 0.0)
-REFUSED = Decision(Action.KEEP, Rule.DIRECTION, "the cloud does not serve this direction either", 0.0, 0.0)
+REFUSED = Decision(
+    Action.KEEP, Rule.DIRECTION, "the cloud does not serve this direction or read this script either", 0.0, 0.0
+)
 ASK = Decision(Action.ESCALATE, Rule.UNSURE, "unsure", 0.5, 0.05, price_shared=0.02)
 
 

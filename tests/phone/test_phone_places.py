@@ -14,12 +14,14 @@ import pytest
 from daemon_world import FakeCloud, FakeReader, daemons, serving
 from places_world import CELL, DAY_S, FAR, LISBON, SetClock, reading, silent_log, until
 
+from phone import places_cli
 from phone.cascade.privacy_names import PrivacyOptions
 from phone.cli import main
 from phone.database import Database
 from phone.location import FixedPosition, PositionSource
 from phone.places import MAX_TRUST, PhonePlaces
 from phone.placing import Placing
+from phone.settings import PhoneSettings
 from shared.clock import Clock, SystemClock
 from shared.errors import CloudUnavailable, UsageError
 from shared.events import EventLog
@@ -181,6 +183,20 @@ async def test_a_sign_known_at_this_place_spares_the_cloud_and_the_ledger_says_w
     assert cloud.requests == []
 
 
+async def test_places_that_break_cost_no_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(Placing, "recall", broken)
+    monkeypatch.setattr(PhonePlaces, "remember_now", broken)
+    async with daemons(tmp_path) as start:
+        world = await start(reader=FakeReader(confidence=0.99), placing=placing_of())
+        for region in (1, 2):
+            await world.glasses.send(signboard(region))
+            assert (await world.glasses.next()).translation == "Exit"
+        await until(lambda: len(world.events("places_failed")) == 4)
+
+
 async def test_a_sure_reading_is_not_replaced(tmp_path: Path) -> None:
     known = KnownSign(reading("SAÍDA", "Way out"), 0.76, 5)
     async with daemons(tmp_path) as start:
@@ -209,6 +225,34 @@ async def test_the_cloud_is_told_the_place_only_with_consent(tmp_path: Path) -> 
             pass
     (request,) = cloud.requests
     assert not request.HasField("place_cell")
+
+
+async def test_the_cloud_is_not_told_where_a_sign_is_that_it_must_not_remember(tmp_path: Path) -> None:
+    cloud = FakeCloud()
+    async with daemons(tmp_path) as start, serving(cloud) as port:
+        reader = FakeReader(confidence=0.3, text="Dra. Oliveira")
+        world = await start(port=port, reader=reader, placing=placing_of(True), keep_names=False)
+        await world.glasses.send(signboard(1))
+        while (await world.glasses.next()).state == types_pb2.READING_STATE_PROVISIONAL:
+            pass
+    (request,) = cloud.requests
+    assert request.local_text == "Dra. Oliveira", "the wearer lets names go to the cloud"
+    assert not request.HasField("place_cell"), "and on no list of signs"
+
+
+def test_what_the_cloud_tells_pushes_out_nothing_the_phone_read_and_is_not_believed_more(
+    database: Database, clock: SetClock
+) -> None:
+    memory = PhonePlaces(database, clock=clock, max_signs=3, keep_days=365)
+    memory.remember_now(reading(), share=True)
+    clock.now += DAY_S
+    for number, word in enumerate(("azul", "verde", "branca", "preta")):
+        told = KnownSign(reading(f"Placa {word}"), 1.0, 255)
+        memory._stored = number * 100  # the next one has the table looked at
+        memory.tell_now([CELL], "en", [told, KnownSign(reading(f"Porta {word}"), 1.0, 255), told])
+        memory.tell_now([FAR], "en", [KnownSign(reading(f"Loja {word}", cell=FAR), 1.0, 255)])
+    assert memory.counts_now().waiting == 1
+    assert max(known.trust for known in memory.recall_now([CELL, FAR], "en")) <= MAX_TRUST
 
 
 async def test_what_was_read_is_remembered_and_what_was_recalled_is_not_counted_again(
@@ -284,6 +328,21 @@ def test_the_command_lists_forgets_and_deletes(tmp_path: Path, capsys: pytest.Ca
     memory = PhonePlaces(database, clock=SystemClock(), max_signs=100, keep_days=365)
     assert memory.all_now(10) == []
     assert memory.cloud_must_forget_now()
+    database.close()
+
+
+def test_what_was_on_its_way_when_the_cloud_forgot_is_withdrawn_by_the_daemon(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forgets(settings: PhoneSettings, clock: Clock) -> int:
+        return 2
+
+    monkeypatch.setattr(places_cli, "_cloud_forgets", forgets)
+    path = tmp_path / "phone.sqlite3"
+    assert main(["places", "delete-all", "--cloud", "127.0.0.1:1", "--database", str(path)]) == 0
+    assert "2 readings withdrawn" in capsys.readouterr().out
+    database = Database(path)
+    assert PhonePlaces(database, clock=SystemClock(), max_signs=100, keep_days=365).cloud_must_forget_now()
     database.close()
 
 

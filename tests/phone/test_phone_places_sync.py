@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.message import Message
-from places_world import CELL, FAR, SetClock, reading, silent_log, until
+from places_world import CELL, DAY_S, FAR, SetClock, reading, silent_log, until
 
 from phone.cascade.inputs import NetworkKind
 from phone.cascade.privacy import CloudUse
@@ -19,7 +20,9 @@ from phone.ledger import Consent, Ledger
 from phone.ledger_rows import Outcome
 from phone.network import NetworkState
 from phone.places import PhonePlaces
-from phone.places_sync import BATCH, CONTRIBUTE, FORGET, LOOKUP, PlacesSync
+from phone.places_start import start_places
+from phone.places_sync import BATCH, CONTRIBUTE, FORGET, LONGEST_PAUSE_S, LOOKUP, PlacesSync
+from phone.settings import PhoneSettings
 from shared.errors import CloudError, CloudUnavailable
 from shared.messages.wayword.v1 import places_pb2
 from shared.places.cells import around
@@ -44,12 +47,20 @@ def memory(database: Database, clock: SetClock) -> PhonePlaces:
     return PhonePlaces(database, clock=clock, max_signs=1000, keep_days=365)
 
 
+class StillClock(SetClock):
+    """Stands still for those who sleep by it, too."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.Event().wait()
+
+
 class FakeCalls:
     """The places of a cloud, as a test wants them."""
 
     def __init__(self) -> None:
         self.made: list[tuple[str, Message]] = []
         self.failure: CloudError | None = None
+        self.full = False
         self.signs: list[KnownSign] = []
 
     async def connect(self, deadline: float, *, method: str = "") -> None:
@@ -62,6 +73,8 @@ class FakeCalls:
             raise self.failure
         if method == LOOKUP:
             return places_pb2.LookupReply(signs=[to_message(sign) for sign in self.signs])
+        if method == CONTRIBUTE and self.full:
+            raise CallRefused("enough for today", Refusal.OVERLOADED)
         if method == CONTRIBUTE:
             assert isinstance(request, places_pb2.ContributeRequest)
             return places_pb2.ContributeReply(accepted=len(request.signs))
@@ -179,8 +192,17 @@ async def test_a_cloud_that_fails_is_asked_again_later_and_nothing_is_lost(shari
             await sync.step()
     assert sharing.memory.counts_now().waiting == 1
     sharing.calls.failure = None
+    sharing.clock.now += LONGEST_PAUSE_S
     await sharing.all_steps(sync)
     assert sharing.memory.counts_now().waiting == 0
+
+
+async def test_a_phone_that_has_had_its_share_of_the_day_is_still_told_what_signs_say(sharing: Sharing) -> None:
+    sharing.memory.remember_now(reading(), share=True)
+    sharing.calls.full = True
+    await sharing.all_steps(sharing.sync())
+    assert sharing.calls.methods() == [CONTRIBUTE, LOOKUP]
+    assert sharing.memory.counts_now().waiting == 1
 
 
 async def test_pauses_after_failures_grow(sharing: Sharing) -> None:
@@ -223,4 +245,30 @@ async def test_a_wish_to_be_forgotten_goes_first_even_when_nothing_is_shared_any
     await sharing.all_steps(sharing.sync(share=False))
     assert sharing.calls.methods() == [FORGET]
     await sharing.all_steps(sharing.sync(share=False))
+    assert sharing.calls.methods() == [FORGET]
+
+
+@pytest.mark.parametrize("use", ["off", "own", "shared"])
+async def test_whatever_is_remembered_now_the_cloud_forgets_and_the_old_goes_in_its_time(
+    sharing: Sharing, use: str
+) -> None:
+    sharing.memory.remember_now(reading())
+    sharing.memory.forget_now(cloud_too=True)
+    sharing.memory.remember_now(reading("Placa antiga"))
+    clock = StillClock()
+    clock.now = sharing.clock.now + 366 * DAY_S
+    async with AsyncExitStack() as stack:
+        placing = start_places(
+            PhoneSettings(places=use),  # type: ignore[arg-type]
+            sharing.database,
+            sharing.calls,
+            ledger=sharing.ledger,
+            consent=sharing.consent,
+            network=lambda: sharing.network,
+            clock=clock,
+            events=sharing.log,
+            stack=stack,
+        )
+        assert (placing is None) == (use == "off")
+        await until(lambda: not sharing.memory.cloud_must_forget_now() and sharing.memory.counts_now().own == 0)
     assert sharing.calls.methods() == [FORGET]

@@ -126,6 +126,27 @@ def test_the_metamodel_outweighs_the_confidences() -> None:
     assert "90% right" in kept.reason
 
 
+def test_a_script_that_only_the_cloud_may_read_is_worth_asking_whatever_the_metamodel_says() -> None:
+    """It learned from a cloud that could not read such signs."""
+    hopeless = replace(SURE, recognition=0.0, trouble=Trouble.SCRIPT, estimate=Estimate(0.02, helped=0.01, harmed=0.0))
+    korean = replace(hopeless, foreign_script="hangul")
+    assert expected_gain(korean, POLICY) == pytest.approx(0.98 * POLICY.help_script)
+    assert decide(korean).escalate
+    assert decide(korean, policy=Policy()).escalate
+    assert decide(replace(korean, direction_refused=True)).rule is Rule.DIRECTION
+    assert not decide(hopeless).escalate  # a blurred sign, for all that anybody can tell
+
+
+@given(signals_any, estimates, probabilities)
+def test_a_foreign_script_makes_asking_no_less_attractive_and_a_likelier_right_reading_no_more(
+    signals: Signals, estimate: Estimate, raised: float
+) -> None:
+    foreign = replace(signals, trouble=Trouble.SCRIPT, foreign_script="thai", estimate=estimate)
+    assert expected_gain(foreign, POLICY) >= expected_gain(replace(foreign, foreign_script=None), POLICY)
+    surer = replace(foreign, estimate=replace(estimate, right=max(estimate.right, raised)))
+    assert expected_gain(surer, POLICY) <= expected_gain(foreign, POLICY)
+
+
 def test_a_call_that_would_do_harm_is_not_made() -> None:
     decision = decide(estimated(-0.1))
     assert not decision.escalate

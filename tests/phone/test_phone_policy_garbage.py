@@ -33,6 +33,7 @@ signals_odd = st.builds(
     recogniser=st.sampled_from(Recogniser),
     private=st.sampled_from([None, None, *PrivateKind]),
     request_bytes=integers,
+    foreign_script=st.sampled_from([None, "thai"]),
     direction_refused=st.booleans(),
     estimate=st.none() | st.builds(Estimate, right=numbers, helped=numbers, harmed=numbers),
     value=numbers,

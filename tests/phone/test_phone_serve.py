@@ -5,24 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import grpc
 import grpc.aio
 import numpy as np
+import pytest
 
+from cloud import cli as cloud_cli
+from phone import updates
 from phone.database import Database
 from phone.ledger import Ledger
 from phone.serve import serve
 from phone.settings import PhoneSettings
-from shared.clock import SystemClock
+from shared.clock import Clock, SystemClock
 from shared.link import Lane
 from shared.messages.wayword.v1 import cloud_pb2, cloud_pb2_grpc, link_pb2, types_pb2
+from shared.models.installer import install_from
+from shared.models.manifest import MANIFEST_NAME, dump_manifest
 from shared.models.packs import PackStore
+from shared.models.sources import FolderSource
 from shared.wire.memory import MemoryLink, memory_link_pair
 
 CLOCK = SystemClock()
@@ -100,6 +108,52 @@ async def test_signs_are_answered_and_sigterm_ends_the_daemon(pack_store: PackSt
     assert events[0] == "started"
     assert events[-1] == "stopped"
     assert said == []
+
+
+async def test_the_daemon_updates_its_packs_and_signs_are_answered_meanwhile(
+    pack_store: PackStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a repository with real signatures, by a process of its own; what the daemon has loaded stays on the disk."""
+    store = PackStore(tmp_path / "store")
+    for name in ("ocr-tiny-rec", "ocr-tiny-det"):
+        install_from(store, FolderSource((pack_store.root / name).resolve()))
+    changed, repository, keys = tmp_path / "changed", tmp_path / "repository", str(tmp_path / "keys")
+    shutil.copytree((store.root / "ocr-tiny-rec").resolve(), changed)
+    (changed / MANIFEST_NAME).write_bytes(dump_manifest(replace(store.manifest("ocr-tiny-rec"), version="99.0")))
+    assert cloud_cli.main(["packs", "init", str(repository), "--keys", keys]) == 0
+    assert cloud_cli.main(["packs", "add", str(repository), str(changed), "--keys", keys]) == 0
+    loaded, run_child = asyncio.Event(), updates.run_child
+
+    async def run_once_loaded(settings: PhoneSettings, *, clock: Clock) -> updates.Events:
+        await loaded.wait()
+        return await run_child(settings, clock=clock)
+
+    monkeypatch.setattr(updates, "FIRST_S", 0.0)
+    monkeypatch.setattr(updates, "run_child", run_once_loaded)
+    chosen = settings(store, tmp_path, updates=str(repository), updates_root=repository / "metadata/1.root.json")
+    glasses, phone = memory_link_pair(clock=CLOCK)
+    installed = asyncio.Event()
+
+    def say(line: str) -> None:
+        if line.startswith("pack ocr-tiny-rec 99.0 is installed"):
+            installed.set()
+
+    running = asyncio.create_task(serve(chosen, clock=CLOCK, say=say, link=phone))
+    async with asyncio.timeout(50):
+        await send(glasses, sign(1, "Saída de emergência"))
+        await readings(glasses, 1)
+        loaded.set()
+        await installed.wait()
+        await send(glasses, sign(2, "Saída de emergência"))
+        (reading,) = await readings(glasses, 1)
+    assert reading.text == "Saída de emergência"
+    assert reading.recognition_pack.version != "99.0"
+    kept = [folder.name for folder in (store.root / ".packs").iterdir() if folder.name.startswith("ocr-tiny-rec-")]
+    assert len(kept) == 2
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await glasses.close()
+    assert PackStore(store.root).get("ocr-tiny-rec").version == "99.0"
 
 
 async def test_ctrl_c_ends_the_daemon_too(pack_store: PackStore, tmp_path: Path) -> None:

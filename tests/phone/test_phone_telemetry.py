@@ -419,13 +419,14 @@ async def test_beside_the_daemon_it_keeps_sends_and_sums_up_by_the_clock(world: 
 
     world.clock.now += 61
     await until(lambda: len(world.channel.taken) == 1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not any(record.kind == "power" for record in world.channel.taken.values()):
             world.clock.now += 10
             await asyncio.sleep(0.001)
 
     power = next(record for record in world.channel.taken.values() if record.kind == "power")
     assert dict(power.numbers) == {"percent": 80.0, "call_joules": 12.0}
+    await until(lambda: world.store.count() == 0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     world.sent()
@@ -434,7 +435,7 @@ async def test_beside_the_daemon_it_keeps_sends_and_sums_up_by_the_clock(world: 
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110 - another task makes it hold, and has no event
             await asyncio.sleep(0.001)
 

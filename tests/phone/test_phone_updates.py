@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ from phone.battery import Battery
 from phone.cascade.inputs import NetworkKind
 from phone.network import NetworkState
 from phone.settings import PhoneSettings
-from phone.updates import FIRST_S, RETRY_S, UpdateWatch, parse_events, run_child, sweep
+from phone.updates import FIRST_S, RETRY_S, UpdateWatch, parse_events, run_child, start_updates, sweep
 from phone.updates_child import update
 from phone.updates_source import repository_of
 from shared.clock import SystemClock
-from shared.errors import UsageError
+from shared.errors import StorageError, UpdateUnreachable, UsageError, WaywordError
 from shared.events import EventLog
 from shared.models.manifest import PackManifest, Task, describe_file, dump_manifest
 from shared.models.packs import PackStore
+from shared.updates.updater import PackOutcome, PackUpdater, UpdateState
 
 DONE = ({"event": "pack_updated", "pack": "demo", "version": "2"}, {"event": "updates_checked", "packs": 1})
 FAILED = ({"event": "updates_failed", "error": "UpdateExpired", "reason": "too old"},)
@@ -120,6 +122,18 @@ async def test_a_failure_is_tried_again_soon(tmp_path: Path) -> None:
     watched.outcome = FAILED
     assert (await watched.run(2)).slept == [FIRST_S, RETRY_S]
     assert watched.said[0] == "warning: no update of the packs: too old"
+
+
+async def test_a_pack_whose_download_broke_off_is_tried_again_soon_and_a_useless_one_the_next_day(
+    tmp_path: Path,
+) -> None:
+    watched = Watched(tmp_path)
+    failed = {"event": "pack_failed", "pack": "demo", "reason": "the link broke"}
+    watched.outcome = (failed, {"event": "updates_checked", "packs": 1, "again": True})
+    assert (await watched.run(2)).slept == [FIRST_S, RETRY_S]
+    assert not (tmp_path / "checked").exists()
+    watched.outcome = (failed, {"event": "updates_checked", "packs": 1, "again": False})
+    assert (await watched.run(2)).slept == [FIRST_S, DAY]
 
 
 def low_battery(watched: Watched) -> None:
@@ -219,10 +233,42 @@ async def test_the_daemons_update_is_a_process_of_its_own(repository: Path, tmp_
     settings = PhoneSettings.load(
         None, packs=store, updates=str(repository), updates_root=repository / "metadata/1.root.json"
     )
-    assert update(settings, clock=SystemClock()) == [{"event": "updates_checked", "packs": 0, "current": 0}]
-    assert list(await run_child(settings, clock=SystemClock())) == [
-        {"event": "updates_checked", "packs": 0, "current": 0}
-    ]
+    nothing = [{"event": "updates_checked", "packs": 0, "current": 0, "again": False}]
+    assert update(settings, clock=SystemClock()) == nothing
+    assert list(await run_child(settings, clock=SystemClock())) == nothing
+
+
+@pytest.mark.parametrize(("error", "again"), [(UpdateUnreachable("gone"), True), (StorageError("full"), False)])
+def test_the_process_says_whether_a_failure_may_pass(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: WaywordError, again: bool
+) -> None:
+    failed = PackOutcome("demo", UpdateState.FAILED, "1", "2", problem=error)
+    monkeypatch.setattr(PackUpdater, "update", lambda _: [failed])
+    settings = PhoneSettings.load(None, packs=tmp_path / "store", updates=str(repository))
+    events = update(settings, clock=SystemClock())
+    assert [event["event"] for event in events] == ["pack_failed", "updates_checked"]
+    assert events[-1]["again"] is again
+
+
+async def test_a_cloud_that_was_switched_off_is_not_asked_for_updates_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAYWORD_PHONE_CLOUD", "127.0.0.1:1")
+    off = PhoneSettings.load(None, packs=tmp_path / "store", updates="cloud", cloud=None)
+    [event] = await run_child(off, clock=SystemClock())
+    assert "no cloud is set" in str(event["reason"])
+
+    log = EventLog(tmp_path / "events", tier="phone", clock=SystemClock())
+    never = PhoneSettings.load(None, packs=tmp_path / "store", updates="cloud", cloud_use="never")
+    store = PackStore(tmp_path / "store")
+    async with AsyncExitStack() as stack:
+        await start_updates(
+            never, store, clock=SystemClock(), battery=lambda: Battery(80, charging=True), events=log, say=print,
+            stack=stack,
+        )  # fmt: skip
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "wayword-updates"]
+    log.close()
+    assert json.loads((tmp_path / "events").read_text())["event"] == "updates_put_off"
 
 
 async def test_an_update_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,13 @@ import pytest
 from packs_kit import manifest_of, pack_folder, visible
 
 from shared.errors import PackCorrupt, PackMissing, PackUnsupported, StorageError, UsageError
+from shared.models import packs
 from shared.models.installer import install_from
 from shared.models.manifest import PackManifest, dump_manifest, parse_manifest
 from shared.models.packs import PackStore, default_store_root
 from shared.models.sources import FolderSource
 
+HERE = Path(__file__).parent
 OLD = {"model.onnx": b"old model"}
 NEW = {"model.onnx": b"a new and better model", "dictionary.txt": b"a\nb\n"}
 
@@ -240,6 +242,40 @@ def test_a_folder_put_there_by_hand_is_not_overwritten(store: PackStore) -> None
     assert store.get("mine").version == "1"
 
 
+def test_a_pack_that_somebody_holds_keeps_its_files_when_it_is_replaced(store: PackStore) -> None:
+    """A daemon loads some models hours after its start, and an update may come before."""
+    reader = PackStore(store.root)
+    held = reader.get("demo")
+    other = subprocess.run(
+        [sys.executable, "-c", KILLED, str(store.root), "none"],
+        env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent.parent}"},
+        check=False,
+    )
+    assert other.returncode == 0
+    assert held.path("model.onnx").read_bytes() == OLD["model.onnx"]
+    assert reader.get("demo").version == "2"
+    with store.exclusive():
+        assert held.path("model.onnx").is_file()
+    del held
+    with store.exclusive():
+        assert len(list((store.root / ".packs").iterdir())) == 1
+
+
+def test_a_pack_that_is_replaced_while_it_is_looked_at_is_looked_at_again(
+    store: PackStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, other = packs._Lease, PackStore(store.root)
+
+    def replace_first(folder: Path) -> packs._Lease:
+        monkeypatch.setattr(packs, "_Lease", lease)
+        with other.exclusive():
+            other.install("demo", write_new)
+        return lease(folder)
+
+    monkeypatch.setattr(packs, "_Lease", replace_first)
+    assert PackStore(store.root).get("demo").version == "2"
+
+
 def test_a_removed_pack_is_gone(store: PackStore) -> None:
     store.remove("demo")
     with pytest.raises(PackMissing):
@@ -323,10 +359,9 @@ with store.exclusive():
     ],
 )
 def test_an_installer_killed_at_any_moment_leaves_a_whole_pack(store: PackStore, moment: str, version: str) -> None:
-    here = Path(__file__).parent
     child = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(store.root), moment],
-        env={**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent.parent}"},
+        env={**os.environ, "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent.parent}"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -18,7 +18,7 @@ from cloud.packs.publishing import Publisher, due
 from cloud.packs.publishing_files import KEPT_GENERATIONS, PublishingOptions, packs_of, write_public
 from cloud.packs.publishing_keys import load_keys, make_key
 from shared.clock import SystemClock
-from shared.errors import PackCorrupt, UpdateMismatch, UsageError
+from shared.errors import PackCorrupt, UpdateMismatch, UpdateUntrusted, UsageError
 from shared.models.packs import PackStore
 from shared.updates.repositories import FolderRepository
 from shared.updates.updater import PackUpdater, pin_root
@@ -134,6 +134,31 @@ def test_a_publisher_killed_at_any_step_can_go_on(tmp_path: Path, monkeypatch: p
         assert list((world.repo / "metadata").glob(".*")) == []
 
 
+def test_a_publisher_killed_between_a_new_root_and_what_its_keys_sign_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old timestamp key is lost, so the new root is published first."""
+    world = World(tmp_path)
+    world.publish("1", OLD)
+    new = CryptoSigner.generate_ed25519()
+
+    def dying(path: Path, data: bytes) -> None:
+        if path.name == "timestamp.json":
+            raise KeyboardInterrupt
+        write_public(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "write_public", dying)
+        with pytest.raises(KeyboardInterrupt):
+            world.publisher.rotate("timestamp", world.signers("root", "targets", "snapshot"), add=[new])
+    with pytest.raises(UpdateUntrusted):
+        reader(world, "between").offered()
+    [waiting] = world.publisher.sign(world.signers("snapshot"))
+    assert (waiting.role, waiting.missing) == ("timestamp", 1)
+    assert world.publisher.sign({**world.signers("snapshot"), **signer_of(new)}) == []
+    assert [pack.version for pack in reader(world, "after").offered()] == ["1"]
+
+
 def test_old_files_stay_for_readers_that_began_before_and_go_in_the_end(tmp_path: Path) -> None:
     world = World(tmp_path, options=PublishingOptions(keep=1, deltas=0))
     world.publish("first", OLD)
@@ -216,6 +241,14 @@ def test_the_ceremony_in_commands(tmp_path: Path, capsys: pytest.CaptureFixture[
     shown = capsys.readouterr().out
     assert f"{PACK}  1        newest" in shown
     assert len(list(Path(keys).glob("*/*.pem"))) == 3 + 1 + 2 + 1
+    offline = Path(keys, "root/root-1.pem").rename(tmp_path / "root-1.pem")
+    assert main(["packs", "rotate", repo, "root", "--new", "3", "--keys", keys, "--keys", str(offline)]) == 0
+    again = Path(keys, "root/root-1.pem")  # the name was free
+    assert load_keys([offline]).keys() != load_keys([again]).keys()
+    capsys.readouterr()
+    (tmp_path / "long").write_bytes(b"x" * 2000)
+    with pytest.raises(UsageError, match="longer than 1023 bytes"):
+        main(["packs", "init", f"{repo}3", "--keys", f"{keys}3", "--passphrase-file", str(tmp_path / "long")])
     files = Publisher(Path(repo), clock=SystemClock()).files
     assert files.options().expires.timestamp == 2
     with pytest.raises(UsageError, match=r"setting expires\.moon: there is no such setting"):

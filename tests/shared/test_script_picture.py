@@ -10,7 +10,8 @@ import pytest
 
 from shared.errors import InputError, PackCorrupt, PackUnsupported
 from shared.geometry import ImageBgr
-from shared.models.script import Script
+from shared.models.recognition import Recognition
+from shared.models.script import Script, ScriptCheck
 from shared.models.script_picture import (
     CLASSES,
     MAX_WIDTH,
@@ -20,6 +21,7 @@ from shared.models.script_picture import (
     as_picture_script,
     encode,
 )
+from shared.models.seen_lines import Look
 from simulations.signs import STYLES, Face, SignStyle, degrade, render_sign
 
 LINES = {
@@ -153,6 +155,19 @@ def test_what_is_beyond_an_alphabet() -> None:
 
 def test_no_text_is_no_script() -> None:
     assert PictureScript({Script.LATIN: 0.3, Script.HAN: 0.2}, 0.5).script is None
+
+
+def test_a_look_names_the_script_that_its_reader_cannot_write() -> None:
+    def looked(picture: PictureScript | None) -> Look:
+        return Look(Recognition("A", 0.3, 0.3, (0.3,)), ScriptCheck(Script.LATIN, 0.1, readable=False), picture=picture)
+
+    latin = frozenset("abcdefghijklm")
+    assert looked(PictureScript({Script.HANGUL: 0.7, Script.LATIN: 0.2}, 0.1)).foreign_script(latin) is Script.HANGUL
+    assert looked(PictureScript({Script.HANGUL: 0.2, Script.LATIN: 0.7}, 0.1)).foreign_script(latin) is None
+    assert looked(PictureScript({Script.HANGUL: 0.2, Script.COMMON: 0.7}, 0.1)).foreign_script(latin) is None
+    assert looked(PictureScript({Script.HANGUL: 0.45, Script.LATIN: 0.4}, 0.15)).foreign_script(latin) is None
+    assert looked(PictureScript({Script.HANGUL: 0.2}, 0.8)).foreign_script(latin) is None
+    assert looked(None).foreign_script(latin) is None
 
 
 def arrow() -> ImageBgr:

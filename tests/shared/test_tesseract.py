@@ -17,7 +17,16 @@ from shared.errors import InputError, PackMissing, RecogniserFailed
 from shared.geometry import ImageBgr
 from shared.limits import MAX_STRIP_LINES
 from shared.models.script import Script
-from shared.models.tesseract import DEFAULT, Preparation, Tesseract, lines_of_tsv, prepared, tiff_of
+from shared.models.tesseract import (
+    DEFAULT,
+    FIRST_SECONDS,
+    PROBE_S,
+    Preparation,
+    Tesseract,
+    lines_of_tsv,
+    prepared,
+    tiff_of,
+)
 from shared.models.tesseract_languages import languages_for, readable_scripts
 
 HEADING = "level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext"
@@ -79,7 +88,7 @@ def test_one_that_has_only_the_detection_of_scripts_is_missing_too(tmp_path: Pat
 
 def test_lines_of_a_sign_go_into_one_process_of_one_thread_and_come_back_page_by_page(tmp_path: Path) -> None:
     tesseract = found(tmp_path, says=answer(word(1, 10, "출입구"), word(1, 70, "안내"), word(3, 10, "화장실")))
-    read = tesseract.read([line(), line(), line()], ("kor",), seconds=5)
+    read = tesseract.read([line(), line(), line()], ("kor",), seconds=30)
     assert [one.text for one in read] == ["출입구 안내", "", "화장실"]
     assert read[0].character_confidences == pytest.approx((0.965,) * 6)
     assert read[1].confidence == 0.0
@@ -91,7 +100,7 @@ def test_lines_of_a_sign_go_into_one_process_of_one_thread_and_come_back_page_by
 def test_a_language_that_is_not_installed_is_refused_without_a_process(tmp_path: Path) -> None:
     tesseract = found(tmp_path)
     with pytest.raises(RecogniserFailed, match="no such languages"):
-        tesseract.read([line()], ("tha",), seconds=5)
+        tesseract.read([line()], ("tha",), seconds=30)
     assert not (tmp_path / "asked").exists()
 
 
@@ -101,13 +110,13 @@ def test_a_language_that_is_not_installed_is_refused_without_a_process(tmp_path:
 def test_a_process_that_fails_is_told_as_such_in_time(tmp_path: Path, does: str, reason: str) -> None:
     tesseract = found(tmp_path, does=does)
     with pytest.raises(RecogniserFailed, match=reason):
-        tesseract.read([line()], ("kor",), seconds=0.3 if "sleep" in does else 5)
+        tesseract.read([line()], ("kor",), seconds=0.3 if "sleep" in does else 30)
 
 
 def test_who_finds_no_free_process_waits_no_longer_than_there_is_time(tmp_path: Path) -> None:
     (tmp_path / "gate").mkdir()
     tesseract = found(tmp_path, says=answer(), does=f"while [ -d {tmp_path}/gate ]; do sleep 0.01; done")
-    first = threading.Thread(target=tesseract.read, args=([line()], ("kor",)), kwargs={"seconds": 10})
+    first = threading.Thread(target=tesseract.read, args=([line()], ("kor",)), kwargs={"seconds": 30})
     first.start()
     while not (tmp_path / "picture").exists():
         assert first.is_alive()
@@ -122,17 +131,44 @@ def test_who_finds_no_free_process_waits_no_longer_than_there_is_time(tmp_path: 
 def test_calls_are_measured_by_language(tmp_path: Path) -> None:
     tesseract = found(tmp_path, says=answer())
     before = tesseract.typical_seconds(("kor",))
-    tesseract.read([line()], ("kor",), seconds=5)
-    assert tesseract.typical_seconds(("kor",)) < before
+    tesseract.read([line()], ("kor",), seconds=30)
+    assert tesseract.typical_seconds(("kor",)) != before
     assert tesseract.typical_seconds(("eng",)) == before
+
+
+class ForwardClock(SystemClock):
+    """Ahead of the system's clock by as much as a test says."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+def test_a_slow_call_is_not_the_last_one() -> None:
+    clock = ForwardClock()
+    tesseract = Tesseract("tesseract", version="5", languages=frozenset({"kor"}), clock=clock)
+    tesseract._measured("kor", 30.0)
+    assert tesseract.typical_seconds(("kor",)) == 30.0
+    clock.ahead += PROBE_S
+    assert tesseract.typical_seconds(("kor",)) == FIRST_SECONDS
+    tesseract._measured("kor", 0.1, answered=False)
+    assert tesseract.typical_seconds(("kor",)) == FIRST_SECONDS, "a quick failure says nothing"
+
+
+def test_a_call_that_is_killed_counts_as_slow(tmp_path: Path) -> None:
+    tesseract = found(tmp_path, does="sleep 20")
+    with pytest.raises(RecogniserFailed):
+        tesseract.read([line()], ("kor",), seconds=FIRST_SECONDS + 0.1)
+    assert tesseract.typical_seconds(("kor",)) > FIRST_SECONDS
 
 
 def test_a_picture_that_is_none_and_too_many_lines_are_refused(tmp_path: Path) -> None:
     tesseract = found(tmp_path)
     with pytest.raises(InputError):
-        tesseract.read([np.zeros((4, 4), np.uint8)], ("kor",), seconds=5)  # type: ignore[list-item]
+        tesseract.read([np.zeros((4, 4), np.uint8)], ("kor",), seconds=30)  # type: ignore[list-item]
     with pytest.raises(ValueError, match="at most"):
-        tesseract.read([line()] * (MAX_STRIP_LINES + 1), ("kor",), seconds=5)
+        tesseract.read([line()] * (MAX_STRIP_LINES + 1), ("kor",), seconds=30)
 
 
 def test_rows_that_are_no_words_of_a_page_asked_about_are_passed_over() -> None:

@@ -7,6 +7,7 @@ nothing: an update asks for its own pack's files and no others, which the last t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,10 @@ from shared.errors import (
     UpdateUntrusted,
 )
 from shared.limits import MAX_FETCH_BYTES, MAX_TIMESTAMP_BYTES
+from shared.models.packs import PackStore
+from shared.updates import trust
 from shared.updates.repositories import FolderRepository, RangeRepository, Repository
-from shared.updates.updater import PackOutcome, pin_root
+from shared.updates.updater import PackOutcome, pin_root, pinned_root
 
 
 @pytest.fixture
@@ -319,6 +322,31 @@ def test_another_root_is_not_pinned_by_accident(world: World, tmp_path: Path) ->
     refused(world, UpdateUntrusted, other)
     pin_root(world.store, root, replace=True)
     assert world.update(source=other)[0].state == "updated"
+
+
+def test_a_root_is_pinned_only_while_nobody_updates(world: World, tmp_path: Path) -> None:
+    """What an update writes meanwhile was judged by the old root."""
+    root = (strangers(tmp_path / "evil", world, NEW) / "metadata/1.root.json").read_bytes()
+    other = PackStore(world.store.root)
+    with ThreadPoolExecutor(1) as pool:
+        with other.exclusive():
+            pinning = pool.submit(pin_root, world.store, root, replace=True)
+            with pytest.raises(TimeoutError):
+                pinning.result(0.3)
+            assert pinned_root(world.store) != root
+        pinning.result(30)
+    assert pinned_root(world.store) == root
+    assert not (world.store.root / ".updates/metadata").exists()
+
+
+def test_every_root_that_was_seen_is_on_the_disk_before_the_update_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publisher.rotate("timestamp", world.signers(), add=[CryptoSigner.generate_ed25519()])
+    kept: list[str] = []
+    monkeypatch.setattr(trust, "fsync", lambda path: kept.append(path.name))
+    world.update()
+    assert {"1.root.json", "2.root.json", "timestamp.json", "root_history", "metadata"} <= set(kept)
 
 
 def test_an_update_asks_for_its_own_packs_files_and_no_others(world: World) -> None:

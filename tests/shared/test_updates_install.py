@@ -307,6 +307,8 @@ def test_an_archive_with_anything_but_its_files_is_refused(world: World, tmp_pat
             [("model.onnx", plain, model)],
             [head, ("../../model.onnx", plain, model)],
             [head, ("model.onnx", link, b"")],
+            [head, ("model.onnx", tarfile.CHRTYPE, b"")],
+            [head, ("model.onnx", tarfile.GNUTYPE_SPARSE, model)],
             [head, ("model.onnx", plain, model)],
             [head, ("model.onnx", plain, model), ("dictionary.txt", plain, characters), ("extra", plain, b"x")],
         )
@@ -327,6 +329,17 @@ def test_an_archive_that_unpacks_to_more_than_was_signed_is_cut_off(tmp_path: Pa
     (tmp_path / "out").mkdir()
     with pytest.raises(UpdateMismatch, match="more than"):
         unpack(tmp_path / "bomb.zst", tmp_path / "out", size=100_000, sha256="0" * 64)
+
+
+def test_a_file_of_a_folder_is_cut_off_whatever_size_it_claims(tmp_path: Path) -> None:
+    """Such as those that some file systems make up as they are read."""
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "endless").symlink_to("/proc/self/maps")
+    assert (tmp_path / "endless").stat().st_size == 0
+    repository, target = FolderRepository(tmp_path), tmp_path / "target"
+    with pytest.raises(UpdateMismatch, match="more than the 100 bytes"):
+        repository.download("endless", target, size=100, parts=tmp_path, progress=lambda _done, _total: None)
+    assert target.stat().st_size <= 100
 
 
 def test_the_same_files_are_the_same_content_whoever_wrote_the_manifest(world: World) -> None:

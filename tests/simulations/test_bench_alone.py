@@ -196,6 +196,7 @@ def test_the_tables_show_every_row_and_what_is_not_known() -> None:
 
 
 @pytest.mark.timeout(300)  # the first test of a new checkout compiles the kernels
+@pytest.mark.nightly
 def test_both_forms_are_measured_and_the_process_is_killed() -> None:
     results = run("walk", 101, 0.5, beat=Beat(sleep=lambda seconds: None))
     assert [(row.form, row.load) for row in results.rows] == [

@@ -159,7 +159,14 @@ def children_of(out: Path) -> list[int]:
     return left
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.nightly),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.nightly),
+        signal.SIGKILL,
+    ],
+)
 def test_no_process_is_left_however_the_demo_ends(pack_store: PackStore, tmp_path: Path, how: signal.Signals) -> None:
     environment = {**os.environ, "WAYWORD_TEST_RUN": str(tmp_path)}
     command = [*SIM, "demo", "--out", str(tmp_path)]
