@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
-from cloud.calls import RETRY_AFTER_KEY
+from cloud.calls import PUSHBACK_KEY, RETRY_AFTER_KEY
 from shared.messages.wayword.v1 import cloud_pb2, cloud_pb2_grpc
 from simulations.bench.cloud.load import Arrivals, Load, LoadFailed, LoadProcess, run_load
 
@@ -27,7 +27,8 @@ class Moody(cloud_pb2_grpc.ReaderServicer):
         if tried == 1:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "not at the first attempt")
         if len(self.keys) % 10 == 0:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "later", ((RETRY_AFTER_KEY, "120"),))
+            told = ((RETRY_AFTER_KEY, "120"), (PUSHBACK_KEY, "-1"))
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "later", told)
         return cloud_pb2.ReadStripReply()
 
 
