@@ -167,12 +167,13 @@ class SecondEngine:
         return replace(line, look=replace(line.look, picture=picture))
 
     def _upright(self, line: UnsureLine) -> UnsureLine:
-        """The line the other way up, where only so it shows a script that the packs lack.
+        """A line that the packs turned as it was before, where only so it shows a script that the packs lack.
 
-        The packs turn a line by what they make of it, which is chance in a script that they do not have.
+        The packs turn a line by what they make of it, which is chance in a script that they do not have. One that they
+        left as it was is left here too: on its head, Han may pass for Hangul.
         """
         look = line.look
-        if self._tesseract is None or look.script.readable or look.picture is None:
+        if self._tesseract is None or not look.upside_down or look.script.readable or look.picture is None:
             return line
         likeliest = max(*look.picture.probabilities.values(), look.picture.no_text)
         if look.picture.script in self._lacking and likeliest >= LEAST_PICTURE:

@@ -76,6 +76,7 @@ class LineReading:
         crop: its picture as it was read, for whoever reads it again; None where there is none.
         read_by: the recogniser that read it; None for the reader's own pack.
         chance: P(right), calibrated for `read_by`; None where the pack's calibration serves.
+        upside_down: whether the reader turned the line by half a turn to read it so.
     """
 
     quad: Quad
@@ -86,6 +87,7 @@ class LineReading:
     crop: ImageBgr | None = field(default=None, repr=False, compare=False)
     read_by: EngineName | None = None
     chance: float | None = None
+    upside_down: bool = False
 
     @property
     def height_px(self) -> float:
@@ -144,9 +146,11 @@ class _Crop:
     image: ImageBgr
     quad: Quad
     detection_confidence: float
+    on_head: bool = False
 
     def turned(self) -> _Crop:
-        return replace(self, image=np.ascontiguousarray(self.image[::-1, ::-1]), quad=np.roll(self.quad, 2, axis=0))
+        image = np.ascontiguousarray(self.image[::-1, ::-1])
+        return replace(self, image=image, quad=np.roll(self.quad, 2, axis=0), on_head=not self.on_head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +260,14 @@ class LargeReader:
 
     def _lines(self, image: ImageBgr, found: Sequence[DetectedLine], source: str | None) -> list[LineReading]:
         lines = [
-            LineReading(line.quad, line.look.recognition, line.look.script, line.detection, line.sign)
+            LineReading(
+                line.quad,
+                line.look.recognition,
+                line.look.script,
+                line.detection,
+                line.sign,
+                upside_down=line.look.upside_down,
+            )
             for line in self._reader.read_lines(image, found, languages=() if source is None else (source,))
         ]
         if self._second_engine is None:
@@ -266,7 +277,9 @@ class LargeReader:
     def _reread(self, lines: list[LineReading], source: str | None, deadline: float) -> list[LineReading]:
         """The lines, those that the reader is not sure of after a second engine has read them too."""
         unsure = {
-            index: UnsureLine(line.crop, Look(line.recognition, line.script), line.height_px)
+            index: UnsureLine(
+                line.crop, Look(line.recognition, line.script, upside_down=line.upside_down), line.height_px
+            )
             for index, line in enumerate(lines)
             if line.crop is not None and not line.sure and line.height_px >= FLOOR_HEIGHT_PX
         }
@@ -346,6 +359,7 @@ class LargeReader:
                 look.script,
                 crop.detection_confidence,
                 crop=crop.turned().image if look.upside_down else crop.image,
+                upside_down=crop.on_head != look.upside_down,
             )
             for crop, look in zip(crops, looks, strict=True)
         ]

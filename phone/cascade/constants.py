@@ -25,8 +25,8 @@ class Policy:
             tiny recogniser read wrongly: the cloud has the small one, which reads half of what tiny misses.
         help_reading_small: the same where the phone used the small recogniser, and the cloud has little to add.
         help_script: the same for a script that the phone's recogniser does not know; also with an estimate, where the
-            picture shows which. Judgement: of rendered lines in such scripts the cloud with its ensemble reads about
-            four in ten exactly (``wayword-cloud bench reading``); what of that it translates is not measured.
+            picture shows which. Judgement: of rendered lines in such scripts that the cloud's ensemble shows, about
+            four in ten are exactly right (``docs/models/ensemble.md``); what of that it translates is not measured.
         help_small_text: the same for letters too small to read; nobody reads those.
         help_translation: chance that the cloud translates a text that the phone translated wrongly or not at all.
         help_language: the same where the language is not clear: the cloud has no more to go by than the phone.

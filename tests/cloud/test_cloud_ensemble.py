@@ -251,8 +251,10 @@ def test_a_line_that_the_packs_put_on_its_head_is_read_the_other_way_up(
     monkeypatch.setattr(FakeScripts, "classify", classify)
     line = unsure(SIGN)
     line.crop[-1, -1] = HANGUL
-    (combined,) = engine(FakeTesseract()).combine([line], source=None, deadline=math.inf)
+    put_on_head = replace(line, look=replace(line.look, upside_down=True))
+    combined, left = engine(FakeTesseract()).combine([put_on_head, line], source=None, deadline=math.inf)
     assert combined.turned is read
+    assert not left.turned  # the packs had left it as it was
     if read:
         assert shown([combined]) == [("출입구", "tesseract-kor")]
 
