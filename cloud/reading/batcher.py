@@ -212,28 +212,34 @@ class Batcher(Generic[ItemT, ResultT]):
     def _take(self) -> list[_Entry[ItemT, ResultT]] | None:
         """The next batch; None when closed."""
         with self._changed:
-            lingered = False
+            lingered: int | None = None
             while True:
                 self._drop_over()
-                bucket = min(
-                    self._buckets, key=lambda one: min(entry.urgency for entry in self._buckets[one]), default=None
-                )
+                bucket = self._most_urgent()
                 if bucket is None:
                     if self._closed:
                         return None
                     self._changed.wait()
-                    lingered = False
+                    lingered = None
                     continue
                 entries = self._buckets[bucket]
-                linger = 0.0 if lingered or len(entries) >= self._plan.max_batch else self._linger(entries)
+                full = len(entries) >= self._plan.max_batch
+                linger = 0.0 if full or lingered == bucket else self._linger(entries)
                 if linger <= 0.0:
                     return self._taken(bucket)
-                self._changed.wait_for(partial(self._need_not_linger, bucket), linger)
-                lingered = True
+                # What happens meanwhile is looked at anew; only a wait to its end was one for company.
+                looked = self._changed.wait_for(partial(self._need_not_linger, bucket), linger)
+                lingered = None if looked else bucket
+
+    def _most_urgent(self) -> int | None:
+        """The bucket with the most urgent item; None when nothing waits."""
+        return min(self._buckets, key=lambda one: min(entry.urgency for entry in self._buckets[one]), default=None)
 
     def _need_not_linger(self, bucket: int) -> bool:
-        """Whether a bucket is full, or another thread took it."""
-        return not 0 < len(self._buckets.get(bucket, ())) < self._plan.max_batch
+        """Whether a bucket is full, another thread took it, or another bucket has become more urgent: all threads may
+        be waiting for the company of one."""
+        waiting = len(self._buckets.get(bucket, ()))
+        return not 0 < waiting < self._plan.max_batch or self._most_urgent() != bucket
 
     def _linger(self, entries: Sequence[_Entry[ItemT, ResultT]]) -> float:
         """Seconds worth waiting for company."""
