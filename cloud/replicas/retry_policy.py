@@ -27,7 +27,9 @@ SERVICE_CONFIG: Final[dict[str, Any]] = {
         {
             "name": [{"service": "wayword.v1.Reader"}],
             "retryPolicy": {
-                "maxAttempts": 4,
+                # 1.5 s of waiting in all, more than a client takes to be back at a replica that has started anew: in
+                # a rolling restart the other one may stop in that moment.
+                "maxAttempts": 5,
                 "initialBackoff": "0.1s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 2,
@@ -55,5 +57,5 @@ def channel_options(*, retries: bool = True) -> tuple[tuple[str, str | int], ...
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 1_000),
+        ("grpc.max_reconnect_backoff_ms", 500),
     )
