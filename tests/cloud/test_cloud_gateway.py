@@ -175,7 +175,7 @@ async def test_the_deadline_the_token_and_the_request_id_go_on_and_the_hop_does_
         (replica,) = front.replicas
     assert {key: replica.metadata[key] for key, _ in sent[:3]} == dict(sent[:3])
     assert not OWN & set(replica.metadata), "only a front says these"
-    assert 3.0 < replica.seconds <= 5.0
+    assert 3.0 < replica.seconds < 5.1, "gRPC rounds a deadline up on its way"
 
 
 async def test_a_refusal_comes_back_as_it_is_with_its_retry_delay() -> None:
@@ -347,7 +347,7 @@ async def test_a_front_vouches_for_its_caller_with_a_key() -> None:
         said = tuple(front.replicas[0].metadata.items())
     call = key.check(said, default_seconds=1.0)
     assert call.caller.scopes == ANYONE.scopes
-    assert 3.0 < call.seconds <= 5.0
+    assert 3.0 < call.seconds < 5.1
 
 
 def test_what_a_front_says_of_a_caller_arrives() -> None:
