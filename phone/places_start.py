@@ -103,7 +103,8 @@ def start_places(
         await asyncio.gather(*tasks, return_exceptions=True)
 
     stack.push_async_callback(end)
-    return placing if remembers else None
+    # Without a source of positions no sign has a place: the daemon need not ask for each.
+    return placing if remembers and settings.position is not None else None
 
 
 async def _expire_daily(memory: PhonePlaces, clock: Clock, events: EventLog) -> None:

@@ -108,9 +108,10 @@ class Placing:
     def cell_beside(self, reading: LocalReading) -> str | None:
         """The cell as the cloud may be told it together with a sign, which it then remembers there: None for what may
         not be shared."""
-        if reading.outgoing.is_frame or find_private(reading.private_text, self._privacy) is not None:
+        cell = self.shown_cell
+        if cell is None or reading.outgoing.is_frame or find_private(reading.private_text, self._privacy) is not None:
             return None
-        return self.shown_cell
+        return cell
 
     def recall(self, strip: types_pb2.Strip, reading: LocalReading) -> Recalled | None:
         """What this place says of a sign; None where nothing, or nothing surer. Runs in the reader's thread."""

@@ -46,8 +46,11 @@ class PlaceRecall:
         if cell is None:
             return None
         started = self._clock.monotonic()
-        glimpse = Glimpse(request.local_text, await _hash_of(request.strip))
-        found = await self._places.find(cell, request.direction.target, glimpse)
+
+        async def look() -> Glimpse:
+            return Glimpse(request.local_text, await _hash_of(request.strip))
+
+        found = await self._places.find(cell, request.direction.target, look)
         if found is None:
             return None
         known, match = found

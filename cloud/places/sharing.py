@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from cloud.places.keys import ContributorKeys
@@ -106,18 +106,23 @@ class SharedPlaces:
 
         return await _aside(judge, votes)
 
-    async def find(self, cell: str, target: str, glimpse: Glimpse) -> tuple[KnownSign, Match] | None:
+    async def find(
+        self, cell: str, target: str, look: Callable[[], Awaitable[Glimpse]]
+    ) -> tuple[KnownSign, Match] | None:
         """The shared sign around a cell that a glimpse is of; None where there is none, or it is not clear which.
 
         Args:
             cell: sound, see `shared.places.cells.check_cell`.
             target: language of the translation.
-            glimpse: what was seen.
+            look: what was seen; asked only where anything was said, for pictures have to be decoded for it.
 
         Raises:
             StorageError: the store fails.
         """
         votes = await self._votes(around(cell), target)
+        if not votes:
+            return None
+        glimpse = await look()
 
         def judge() -> tuple[KnownSign, Match] | None:
             texts = {(text_key(vote.reading.text), vote.reading.picture_hash): vote.reading for vote in votes}

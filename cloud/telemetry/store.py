@@ -90,13 +90,18 @@ class TelemetryStore:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)  # it may hold what signs said
             self._connection = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise self._cannot("open", error) from error
+        try:
             self._connection.execute("PRAGMA journal_mode = WAL")
             # A phone deletes what was acknowledged: it must be on the disk by then.
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
+            self._connection.close()
             raise self._cannot("open", error) from error
 
     def take(

@@ -152,6 +152,7 @@ async def test_a_text_is_taken_only_where_the_operator_wants_it(tmp_path: Path) 
     assert list((await Service(tmp_path / "no").report(record)).refused) == [record.id]
     allowing = Service(tmp_path / "yes", text_allowed=True)
     assert (await allowing.report(record)).accepted == 1
+    assert allowing.path.stat().st_mode & 0o077 == 0, "what signs said is nobody else's"
     assert [stored.text for stored in allowing.store().records()] == ["Saída"]
 
 

@@ -40,6 +40,15 @@ A, B, C = (bytes([number]) * 16 for number in (1, 2, 3))
 _numbers = itertools.count()
 
 
+async def look() -> Glimpse:
+    """What a further device sees of the sign."""
+    return Glimpse("SAIDA DE EMERGENCIA")
+
+
+async def never_looked() -> Glimpse:
+    raise AssertionError("nothing was said around here: no picture need be decoded")
+
+
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with redis_server(tmp_path_factory.mktemp("redis")) as url:
@@ -286,7 +295,7 @@ async def test_devices_on_either_side_of_a_border_count_together(store: PlaceSto
         await places.remember(reading(cell=cell), device=device)
     (known,) = await places.recall([CELL, neighbour], "en")
     assert (known.devices, known.reading.cell) == (3, CELL)
-    found = await places.find(neighbour, "en", Glimpse("SAIDA DE EMERGENCIA"))
+    found = await places.find(neighbour, "en", look)
     assert found is not None
     assert found[1].kind is Kind.EXACT
 
@@ -326,7 +335,8 @@ async def test_a_place_full_of_votes_is_judged_beside_the_event_loop(
 
     monkeypatch.setattr(sharing, "weigh", weigh)
     assert len(await places.recall([CELL], "en")) == 1
-    assert await places.find(CELL, "en", Glimpse("SAIDA DE EMERGENCIA")) is not None
+    assert await places.find(CELL, "en", look) is not None
+    assert await places.find(CELL, "fr", never_looked) is None
     assert len(judged_in) == 2
     assert threading.main_thread() not in judged_in
     await store.close()

@@ -248,9 +248,10 @@ async def test_a_wish_to_be_forgotten_goes_first_even_when_nothing_is_shared_any
     assert sharing.calls.methods() == [FORGET]
 
 
+@pytest.mark.parametrize("position", [None, "38.7,-9.1"])
 @pytest.mark.parametrize("use", ["off", "own", "shared"])
 async def test_whatever_is_remembered_now_the_cloud_forgets_and_the_old_goes_in_its_time(
-    sharing: Sharing, use: str
+    sharing: Sharing, use: str, position: str | None
 ) -> None:
     sharing.memory.remember_now(reading())
     sharing.memory.forget_now(cloud_too=True)
@@ -259,7 +260,7 @@ async def test_whatever_is_remembered_now_the_cloud_forgets_and_the_old_goes_in_
     clock.now = sharing.clock.now + 366 * DAY_S
     async with AsyncExitStack() as stack:
         placing = start_places(
-            PhoneSettings(places=use),  # type: ignore[arg-type]
+            PhoneSettings(places=use, position=position),  # type: ignore[arg-type]
             sharing.database,
             sharing.calls,
             ledger=sharing.ledger,
@@ -269,6 +270,6 @@ async def test_whatever_is_remembered_now_the_cloud_forgets_and_the_old_goes_in_
             events=sharing.log,
             stack=stack,
         )
-        assert (placing is None) == (use == "off")
+        assert (placing is None) == (use == "off" or position is None), "who knows no place asks for none"
         await until(lambda: not sharing.memory.cloud_must_forget_now() and sharing.memory.counts_now().own == 0)
     assert sharing.calls.methods() == [FORGET]

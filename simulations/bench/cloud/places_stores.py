@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -205,6 +206,10 @@ def _fields(votes: Sequence[Vote], cell: str, members: dict[str, list[str]]) -> 
     return fields
 
 
+async def _seen(reading: PlaceReading) -> Glimpse:
+    return Glimpse(reading.text, reading.picture_hash)
+
+
 async def _measured(name: str, store: PlaceStore, street: Street, folder: Path, note: str) -> list[Finding]:
     """Latencies of look-ups at random occupied places, one at a time."""
     keys = ContributorKeys(FileKeys(folder / "keys.json"), rotation_days=30, retention_days=RETENTION_DAYS)
@@ -229,7 +234,7 @@ async def _measured(name: str, store: PlaceStore, street: Street, folder: Path, 
             times.append(time.perf_counter())
             await store.votes(around(cell), "en", since=0)
             times.append(time.perf_counter())
-            found = await places.find(cell, "en", Glimpse(wanted.text, wanted.picture_hash))
+            found = await places.find(cell, "en", partial(_seen, wanted))
             times.append(time.perf_counter())
             missed += found is None
             if index >= 50:  # the first ones warm it up
