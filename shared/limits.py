@@ -28,7 +28,7 @@ MAX_TRANSFER_SECONDS: Final = 600.0
 # Pictures -----------------------------------------------------------------------------------------
 MAX_JPEG_SCANS: Final = 32
 """Scans of one JPEG picture; progressive ones of common encoders have 10. Each costs a pass over the whole picture, so
-that a file of 53 kB with 4,000 of them takes many seconds."""
+that a small file with thousands of them would hold a worker for long."""
 MAX_IMAGE_PIXELS: Final = 64_000_000
 """Largest picture file the glasses and the cloud's bulk jobs accept, in pixels."""
 MAX_PICTURE_FILE_BYTES: Final = 256 * 1024 * 1024

@@ -42,7 +42,7 @@ SPARE: Final = 1.5
 RESERVE_S: Final = 0.15
 """Kept for the translation and the answer, in seconds: a judgement."""
 LONGEST_S: Final = 10.0
-"""Longest time of one process, whatever the deadline; lines of a sign take 0.1 to 0.6 s."""
+"""Longest time of one process, whatever the deadline: a judgement, far above what the lines of a sign take."""
 
 
 @dataclass(frozen=True, slots=True)
