@@ -34,7 +34,7 @@ from shared.clock import Clock
 from shared.errors import StorageError, WaywordError
 from shared.events import EventLog
 from shared.experiments import arms_line, arms_of_line
-from shared.files import replace_file
+from shared.files import replace_file, stamp
 from shared.wire.waiting import Alarm
 
 LOOK_S: Final = 0.5
@@ -378,7 +378,7 @@ class Experiments:
 
     def _stamps(self) -> tuple[tuple[int, int, int] | None, ...]:
         paths = [self._path, None if self._state_file is None else self._state_file.path]
-        return tuple(None if path is None else _stamp(path) for path in paths)
+        return tuple(None if path is None else stamp(path) for path in paths)
 
     def _snapshot_path(self) -> Path | None:
         if self._state_file is None or self._path is None:
@@ -413,11 +413,3 @@ class Experiments:
             self._unshown = True
         else:
             self._unshown = False
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None  # a file that is gone is another one than before
-    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -8,6 +8,7 @@ from typing import Final
 
 from shared.clock import Clock
 from shared.errors import StorageError
+from shared.files import stamp
 
 MAX_DENIED: Final = 100_000
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
@@ -33,7 +34,7 @@ class DeniedDevices:
     def __init__(self, path: Path, *, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._stamp = self._look()
+        self._stamp = stamp(self._path)
         self._names = self._load()
         self._looked_at = clock.monotonic()
         self._told = ""
@@ -46,8 +47,8 @@ class DeniedDevices:
         return device in self._names
 
     def _refresh(self) -> None:
-        stamp = self._look()
-        if stamp == self._stamp:
+        seen = stamp(self._path)
+        if seen == self._stamp:
             return
         try:
             self._names = self._load()
@@ -57,15 +58,8 @@ class DeniedDevices:
                 logger.warning("locked-out devices stay as they were: %s", error.message)
             self._told = error.message
         else:
-            self._stamp = stamp
+            self._stamp = seen
             self._told = ""
-
-    def _look(self) -> tuple[int, int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _load(self) -> frozenset[str]:
         try:

@@ -14,6 +14,7 @@ from cloud.front.token_keys import MAX_KEY_FILE_BYTES, TokenKey, file_keys, is_a
 from cloud.refusals import Reason, Refusal
 from shared.clock import Clock
 from shared.errors import StorageError, reason_of
+from shared.files import stamp
 
 FETCH_TIMEOUT_S: Final = 5.0
 KEYS_LIFE_S: Final = 600.0
@@ -107,7 +108,7 @@ class FileKeys:
             self._generation += 1
 
     def _look(self) -> list[tuple[int, int, int] | None]:
-        return [_stamp(path) for path in (self._secret, self._public) if path is not None]
+        return [stamp(path) for path in (self._secret, self._public) if path is not None]
 
     def _load(self) -> tuple[TokenKey, ...]:
         keys: tuple[TokenKey, ...] = () if self._secret is None else (secret_key(self._secret),)
@@ -250,11 +251,3 @@ async def _bounded(client: httpx.AsyncClient, address: str) -> bytes:
             if len(content) > MAX_KEY_FILE_BYTES:
                 raise StorageError(f"what {address} answers is too large for token keys")
     return bytes(content)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

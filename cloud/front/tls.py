@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cloud.settings import CloudSettings
 from shared.errors import StorageError
+from shared.files import stamp
 
 MAX_PEM_BYTES: Final = 256 * 1024
 
@@ -83,7 +84,7 @@ class CertificateFiles:
 
     def _look(self) -> list[tuple[int, int, int] | None]:
         paths = (self._certificate, self._key, self._client_ca)
-        return [_stamp(path) for path in paths if path is not None]
+        return [stamp(path) for path in paths if path is not None]
 
     def _load(self) -> grpc.ServerCertificateConfiguration:
         key, certificate = _read(self._key), _read(self._certificate)
@@ -121,11 +122,3 @@ def _read(path: Path) -> bytes:
     if len(content) > MAX_PEM_BYTES:
         raise StorageError(f"{path} is too large for a certificate or a key")
     return content
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

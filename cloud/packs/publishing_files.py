@@ -20,7 +20,6 @@ import fcntl
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 
 from shared.errors import StorageError, UpdateMismatch, UsageError
-from shared.files import fsync
+from shared.files import replace_file
 from shared.limits import MAX_TARGETS_BYTES
 from shared.updates.published import PublishedPack, parse_published
 
@@ -246,16 +245,4 @@ def write_public(path: Path, data: bytes) -> None:
     Raises:
         OSError: the disk refuses; an old file is as it was.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), _PUBLIC)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):  # the first failure is the one to report
-            Path(name).unlink()
-        raise
-    fsync(path.parent)
+    replace_file(path, data, mode=_PUBLIC)

@@ -29,6 +29,7 @@ from cloud.settings import CloudSettings
 from shared.clock import Clock
 from shared.errors import WaywordError
 from shared.events import EventLog
+from shared.files import stamp
 from shared.limits import MAX_FETCH_BYTES
 from shared.messages.wayword.v1 import packs_pb2
 from shared.models.manifest import MANIFEST_NAME
@@ -160,8 +161,7 @@ class PacksService:
         """What is published now; read again when it changes."""
         if not self._files.exists():
             raise Refusal(Reason.NOT_FOUND, "nothing is published here")
-        status = (self._files.metadata / "timestamp.json").stat()
-        seen = status.st_mtime_ns, status.st_size, status.st_ino
+        seen = stamp(self._files.metadata / "timestamp.json")
         known = self._known
         if known is None or known[0] != seen:
             targets = self._files.published_targets().signed

@@ -22,6 +22,7 @@ from cloud.rest.app import RestTwin
 from cloud.rest.calls import CERTIFICATE_EXTENSION, MAX_TIMEOUT_MS, SEND_SECONDS
 from shared.clock import Clock
 from shared.errors import StorageError, UsageError
+from shared.files import stamp
 
 HEAD_SECONDS: Final = 10.0
 """Longest time a connection may take to send the head of a request, the wait for a first or further one included."""
@@ -183,10 +184,10 @@ class RestServer:
 
 async def _renew(context: ssl.SSLContext, certificate: tuple[Path, Path], clock: Clock) -> None:
     """Take a renewed certificate for the connections to come."""
-    seen = _stamps(certificate)
+    seen = [stamp(path) for path in certificate]
     while True:
         await clock.sleep(RENEWAL_SECONDS)
-        now = _stamps(certificate)
+        now = [stamp(path) for path in certificate]
         if now == seen:
             continue
         seen = now
@@ -194,18 +195,6 @@ async def _renew(context: ssl.SSLContext, certificate: tuple[Path, Path], clock:
             context.load_cert_chain(*certificate)
         except (OSError, ssl.SSLError):
             logger.warning("the certificate of the REST twin stays as it was: the new one cannot be used")
-
-
-def _stamps(paths: tuple[Path, Path]) -> list[tuple[int, int] | None]:
-    found: list[tuple[int, int] | None] = []
-    for path in paths:
-        try:
-            status = path.stat()
-        except OSError:
-            found.append(None)
-        else:
-            found.append((status.st_mtime_ns, status.st_ino))
-    return found
 
 
 def tls_context(certificate: Path, key: Path, *, client_authority: Path | None = None) -> ssl.SSLContext:
