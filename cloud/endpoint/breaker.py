@@ -11,31 +11,6 @@ FAILURES: Final = 5
 REST_S: Final = 30.0
 """The first while; it doubles with every failure of the trial that ends it."""
 LONGEST_REST_S: Final = 600.0
-SMOOTHING: Final = 0.2
-DEVIATIONS: Final = 2.0
-"""As TCP estimates its retransmission timeout (Jacobson, 1988)."""
-
-
-class Latency:
-    """How long an answer takes, in seconds: a running mean with a margin of twice the mean deviation.
-
-    Args:
-        first: what is thought before one was seen.
-    """
-
-    def __init__(self, first: float) -> None:
-        self._mean = first
-        self._deviation = 0.0
-
-    @property
-    def expected(self) -> float:
-        """What most answers take no longer than."""
-        return self._mean + DEVIATIONS * self._deviation
-
-    def measured(self, seconds: float) -> None:
-        """One took so long."""
-        self._deviation += SMOOTHING * (abs(seconds - self._mean) - self._deviation)
-        self._mean += SMOOTHING * (seconds - self._mean)
 
 
 class Breaker:

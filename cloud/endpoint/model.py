@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeGuard, TypeVar
 
-from cloud.endpoint.breaker import Breaker, Latency
+from cloud.endpoint.breaker import Breaker
 from cloud.endpoint.checks import Doubt, doubt_of_reading, doubt_of_translations
 from cloud.endpoint.client import EndpointClient, EndpointFailed, Failure, Question
 from cloud.endpoint.costs import Ledger, Usage
 from cloud.endpoint.mode import Mode
+from cloud.estimates import WorkEstimate
 from shared.clock import Clock
 from shared.errors import StorageError
 from shared.limits import MAX_STRIP_LINES, MAX_TEXT_CHARACTERS
@@ -134,7 +135,7 @@ class Endpoint:
         self._max_open = max_open
         self._on_end = on_end
         self._breaker = Breaker(clock)
-        self._seconds = Latency(FIRST_ESTIMATE_S)
+        self._seconds = WorkEstimate(FIRST_ESTIMATE_S)
         self._last_call = -PROBE_S
         self._open = 0
         self._saving: set[asyncio.Task[None]] = set()

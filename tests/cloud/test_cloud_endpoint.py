@@ -28,11 +28,12 @@ from endpoint_world import (
     translates,
 )
 
-from cloud.endpoint.breaker import FAILURES, LONGEST_REST_S, REST_S, Breaker, Latency
+from cloud.endpoint.breaker import FAILURES, LONGEST_REST_S, REST_S, Breaker
 from cloud.endpoint.client import MAX_REPLY_BYTES, EndpointClient
 from cloud.endpoint.costs import Ledger, Prices, Usage
 from cloud.endpoint.mode import Mode
 from cloud.endpoint.model import FIRST_ESTIMATE_S, TRANSLATE_INSTRUCTION, Ending, Endpoint
+from cloud.estimates import WorkEstimate
 from shared.errors import StorageError
 
 KEY = "sk-not-to-be-seen"
@@ -185,7 +186,7 @@ async def test_an_endpoint_that_is_not_there_is_tried_twice(tmp_path: Path) -> N
 
 async def test_a_slow_endpoint_is_left_before_the_deadline_and_its_money_counts(tmp_path: Path) -> None:
     async with world(tmp_path, hangs, max_seconds=FIRST_ESTIMATE_S) as there:
-        there.endpoint._seconds = Latency(0.05)
+        there.endpoint._seconds = WorkEstimate(0.05)
         started = asyncio.get_running_loop().time()
         assert await there.ask(seconds=1.0) is None
         # The server would keep silent for 20 s; a busy machine needs some of the rest.
@@ -331,7 +332,7 @@ async def test_what_can_not_be_written_down_is_not_asked(tmp_path: Path) -> None
 
 async def test_a_disk_that_hangs_keeps_nobody_beyond_the_deadline(tmp_path: Path) -> None:
     async with world(tmp_path, translates("Beware of the dog"), max_seconds=FIRST_ESTIMATE_S) as there:
-        there.endpoint._seconds = Latency(0.05)
+        there.endpoint._seconds = WorkEstimate(0.05)
         stuck = threading.Event()
         write = there.ledger._write
         there.ledger._write = lambda document: (stuck.wait(20), write(document))[1]  # type: ignore[method-assign]
